@@ -1,0 +1,1 @@
+"""What every part of capfw agrees on. Nothing outside `core.engine` imports torch."""

@@ -1,0 +1,108 @@
+"""The error tree. Everything a user can cause is a `CapfwError`; its text says what, where and how to fix it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name most like `word`, or None when nothing is close."""
+    lowered = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), list(lowered), n=1, cutoff=0.6)
+    return lowered[matches[0]] if matches else None
+
+
+class CapfwError(Exception):
+    """Base of every error a user can cause.
+
+    `where` is a JSON pointer, a file (with a line where there is one) or an option; `fix` says what to do next.
+    `exit_code` is what the command line returns: 1 when the run failed, 2 when the request was wrong.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        super().__init__(what)
+        self.what, self.where, self.fix = what, where, fix
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return head + "".join(f"\n  {line}" for line in (self.fix or "").splitlines())
+
+
+class ComponentError(CapfwError):
+    """A component cannot be built or used as asked. `option` names the option at fault.
+
+    The engine adds the component's place in the spec, so a plugin says only `option="weights"`.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, option: str | None = None, fix: str | None = None) -> None:
+        super().__init__(what, fix=fix)
+        self.option = option
+
+
+class IncompatibleComponents(ComponentError):
+    """Two components of the spec do not fit each other."""
+
+
+class MissingWeights(ComponentError):
+    """Weights that were asked for are not here and cannot be fetched."""
+
+
+class BadCheckpoint(ComponentError):
+    """A weights file is damaged, or belongs to another architecture."""
+
+
+class MissingLibrary(ComponentError):
+    """An optional library, or program, is not installed; `fix` holds the install command."""
+
+
+class DataError(CapfwError):
+    """A data set, captions file or image is wrong; `where` names the file and line."""
+
+    exit_code = 2
+
+
+class UnreadableImage(DataError):
+    """An image cannot be decoded."""
+
+    exit_code = 1
+
+
+class PluginError(CapfwError):
+    """A plugin is broken, or two plugins claim one name."""
+
+    exit_code = 2
+
+
+class RunError(CapfwError):
+    """A run cannot start, continue or finish."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a spec: where (JSON pointer, RFC 6901), what, and what to do."""
+
+    pointer: str
+    message: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.pointer or '/'}: {self.message}" + "".join(f"\n  {line}" for line in self.fix.splitlines())
+
+
+class SpecError(CapfwError):
+    """Everything wrong in a spec, all at once."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[Problem], *, source: str = "the spec") -> None:
+        self.problems, self.source = tuple(problems), source
+        super().__init__(f"{source}: {len(problems)} problem{'s' * (len(problems) != 1)}")
+
+    def __str__(self) -> str:
+        return "\n\n".join([f"{self.what}", *map(str, self.problems)])

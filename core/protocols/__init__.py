@@ -1,0 +1,65 @@
+"""Everything a plugin author imports: protocols, config base, hooks, values, path types and errors. No torch."""
+
+from ..errors import (
+    BadCheckpoint,
+    CapfwError,
+    ComponentError,
+    DataError,
+    IncompatibleComponents,
+    MissingLibrary,
+    MissingWeights,
+)
+from .component import KINDS, Component, ComponentConfig, Kind
+from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
+from .fingerprint import weights_fingerprint
+from .generation import BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
+from .hookspecs import hookimpl
+from .parts import Dataset, Decoder, Encoder, ImageMetric, Mapper, Metric
+from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
+from .shapes import FeatureKind, FeatureShape, Generated, ImageId, ImageSource, Sample, Scores, TokenBatch
+
+__all__ = [
+    "KINDS",
+    "BadCheckpoint",
+    "BeamOptions",
+    "CapfwError",
+    "Component",
+    "ComponentConfig",
+    "ComponentError",
+    "DataError",
+    "Dataset",
+    "Decoder",
+    "Encoder",
+    "EpochEnded",
+    "Evaluated",
+    "FeatureKind",
+    "FeatureShape",
+    "GenerateOptions",
+    "Generated",
+    "GreedyOptions",
+    "ImageId",
+    "ImageMetric",
+    "ImageSource",
+    "IncompatibleComponents",
+    "InputFile",
+    "InputFolder",
+    "Kind",
+    "Mapper",
+    "Metric",
+    "MissingLibrary",
+    "MissingWeights",
+    "Notice",
+    "NucleusOptions",
+    "OutputPath",
+    "Progress",
+    "RunEnded",
+    "RunStarted",
+    "Sample",
+    "Scores",
+    "StepEnded",
+    "TokenBatch",
+    "Weights",
+    "hookimpl",
+    "is_local_path",
+    "weights_fingerprint",
+]

@@ -1,0 +1,76 @@
+"""What the engine tells observers of a run, one frozen record per hook."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins or continues. `spec` is the resolved spec as JSON values."""
+
+    run_dir: Path
+    spec: Mapping[str, object]
+    is_resumed: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A stage moved on: `done` of `total` units ("images", "captions", "steps")."""
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should read; `level` is "info" or "warning"."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    """One optimizer step: loss per target token (nats), learning rate, gradient norm before clipping."""
+
+    step: int
+    num_steps: int
+    epoch: int
+    loss: float
+    lr: float
+    grad_norm: float
+    captions_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """One pass over the training captions; losses are means per target token (nats)."""
+
+    epoch: int
+    num_epochs: int
+    train_loss: float
+    val_loss: float | None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A split was captioned and scored."""
+
+    split: str
+    step: int
+    scores: Mapping[str, float]
+    is_best: bool
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """A run ended well; `scores` are those of the test split, or of the last split that was scored."""
+
+    run_dir: Path
+    scores: Mapping[str, float]
+    seconds: float

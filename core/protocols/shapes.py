@@ -1,0 +1,79 @@
+"""The values that pass between components, with the letters every shape comment uses.
+
+B images or captions, N feature tokens, D feature width, P prefix length, E decoder width, T caption tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ..errors import IncompatibleComponents
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ImageId: TypeAlias = int | str
+ImageSource: TypeAlias = Path | bytes  # a file, or the encoded bytes (PNG, JPEG, ...) of an image held in memory
+FeatureKind: TypeAlias = Literal["pooled", "tokens"]
+
+
+@dataclass(frozen=True)
+class FeatureShape:
+    """Shape of one image's features: N tokens of width D; N is 1 for a pooled embedding."""
+
+    num_tokens: int
+    dim: int
+
+    def require_pooled(self, *, needed_by: str) -> None:
+        """Raises `IncompatibleComponents` when there is more than one token per image."""
+        if self.num_tokens != 1:
+            raise IncompatibleComponents(
+                f'"{needed_by}" needs one pooled embedding per image, but the encoder emits '
+                f"{self.num_tokens} tokens (B, {self.num_tokens}, {self.dim}).",
+                fix='Set /encoder/features to "pooled", or use a mapper that reads tokens.',
+            )
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Caption tokens for teacher forcing, padded on the right.
+
+    ids (B, T) int64; mask (B, T) bool, True where there is a caption or EOS token. What stands under False is padding:
+    it is never read as input and never a target.
+    """
+
+    ids: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Generated captions, image by image, the likeliest first where there are several (B * n rows).
+
+    ids: token ids of each caption, up to and with EOS where one was produced. log_probs (B * n,) float32: the
+    model's natural-log probability of those tokens, summed, before any temperature or penalty.
+    """
+
+    ids: list[list[int]]
+    log_probs: Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set and its human captions."""
+
+    image_id: ImageId
+    image: ImageSource
+    references: tuple[str, ...]
+    file_name: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a metric says: one value per score name for the corpus, and one per image where the metric has them."""
+
+    corpus: Mapping[str, float]
+    per_image: Mapping[str, Mapping[ImageId, float]] = field(default_factory=dict)
