@@ -8,7 +8,9 @@ from ..errors import (
     IncompatibleComponents,
     MissingLibrary,
     MissingWeights,
+    nearest,
 )
+from .checkpoints import load_exactly, read_weights
 from .component import KINDS, Component, ComponentConfig, Kind
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
 from .fingerprint import weights_fingerprint
@@ -61,5 +63,8 @@ __all__ = [
     "Weights",
     "hookimpl",
     "is_local_path",
+    "load_exactly",
+    "nearest",
+    "read_weights",
     "weights_fingerprint",
 ]

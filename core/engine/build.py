@@ -1,0 +1,104 @@
+"""Builds what a spec names. Each part is seeded on its own, so that changing one leaves the others' random weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from ..errors import ComponentError, PluginError
+from ..protocols import Dataset, Decoder, Encoder, FeatureShape, IncompatibleComponents, Mapper, Metric, Sample
+from ..spec import Part, RunSpec
+from .model import CaptioningModel
+
+_SPLITS = ("train", "val", "test")
+PartT = TypeVar("PartT")
+
+
+@contextmanager
+def _at(pointer: str) -> Iterator[None]:
+    """Adds the part's place in the spec to what a component complains of."""
+    try:
+        yield
+    except ComponentError as err:
+        err.where = err.where or (f"{pointer}/{err.option}" if err.option else pointer)
+        raise
+
+
+@contextmanager
+def _seeded(seed: int, what: str) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {what}".encode()).digest()[:7], "big"))
+        yield
+
+
+def _expect(part: Part, built: object, protocol: type[PartT]) -> PartT:
+    if not isinstance(built, protocol):
+        raise PluginError(
+            f'{part.kind} "{part.name}" ({part.component.target}) is not {protocol.__name__}: it lacks methods of the '
+            "protocol.",
+            fix="Run the conformance checks of capfw.core.conformance on it.",
+        )
+    return built
+
+
+def build_encoder(spec: RunSpec) -> Encoder:
+    """The encoder, frozen and in eval mode."""
+    with _at("/encoder"), _seeded(spec.seed, "encoder"):
+        encoder = _expect(spec.encoder, spec.encoder.component.load()(spec.encoder.config), Encoder)
+    for parameter in encoder.parameters():
+        parameter.requires_grad_(False)
+    return encoder.train(False)
+
+
+def build_dataset(spec: RunSpec) -> Dataset:
+    """The data set; reads the annotations."""
+    with _at("/data"):
+        return _expect(spec.data, spec.data.component.load()(spec.data.config), Dataset)
+
+
+def build_metrics(parts: Sequence[Part]) -> list[Metric]:
+    """The metrics, in the order of the spec."""
+    metrics = []
+    for index, part in enumerate(parts):
+        with _at(f"/metrics/{index}"):
+            metrics.append(_expect(part, part.component.load()(part.config), Metric))
+    return metrics
+
+
+def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> None:
+    """Lets the decoder write what it learns from the training captions; done once per run directory."""
+    assets.mkdir(parents=True, exist_ok=True)
+    captions = (reference for sample in samples for reference in sample.references)
+    with _at("/decoder"), _seeded(spec.seed, "assets"):
+        spec.decoder.component.load().prepare(spec.decoder.config, captions=captions, assets=assets)  # type: ignore[attr-defined]
+
+
+def build_model(spec: RunSpec, features: FeatureShape, assets: Path) -> CaptioningModel:
+    """Mapper and decoder for features of this shape, checked to fit each other."""
+    with _at("/decoder"), _seeded(spec.seed, "decoder"):
+        decoder = _expect(spec.decoder, spec.decoder.component.load()(spec.decoder.config, assets=assets), Decoder)
+    with _at("/mapper"), _seeded(spec.seed, "mapper"):
+        mapper_class = spec.mapper.component.load()
+        built = mapper_class(spec.mapper.config, features=features, embed_dim=decoder.embed_dim)
+        mapper = _expect(spec.mapper, built, Mapper)
+    longest = mapper.prefix_length + max(spec.train.max_caption_tokens, spec.generate.max_tokens)
+    if decoder.max_positions is not None and longest > decoder.max_positions:
+        error = IncompatibleComponents(
+            f"a prefix of {mapper.prefix_length} and captions of up to "
+            f"{max(spec.train.max_caption_tokens, spec.generate.max_tokens)} tokens need {longest} positions, but decoder "
+            f'"{spec.decoder.name}" has {decoder.max_positions}.',
+            fix="Lower /mapper/prefix_length, /train/max_caption_tokens or /generate/max_tokens.",
+        )
+        error.where = "/decoder"
+        raise error
+    return CaptioningModel(mapper, decoder, features)
+
+
+def splits_of(dataset: Dataset) -> dict[str, Sequence[Sample]]:
+    """The samples of each split the data set has, in the order train, val, test."""
+    return {split: dataset.samples(split) for split in _SPLITS if split in dataset.splits}

@@ -1,0 +1,114 @@
+"""Scores a captioned split, and says what the scores depend on."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import RunError
+from ..protocols import ImageId, ImageMetric, Metric, Sample
+from .atomic import write_json
+from .batches import Captions
+from .features import SplitFeatures
+from .generate import Caption, autocast
+from .model import CaptioningModel
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The captions and scores of one split under one checkpoint.
+
+    `per_image` has, by score name, the images' values. `signature` is what must be equal before two evaluations' scores
+    may be compared.
+    """
+
+    split: str
+    step: int
+    scores: Mapping[str, float]
+    per_image: Mapping[str, Mapping[ImageId, float]]
+    captions: Mapping[ImageId, tuple[Caption, ...]]
+    signature: Mapping[str, object]
+
+    def write(self, run_dir: Path) -> None:
+        """Writes `candidates/SPLIT.json` (COCO results format) and then `scores/SPLIT.json`."""
+        write_json(run_dir / "candidates" / f"{self.split}.json", [self._candidate(i) for i in self.captions], indent=1)
+        record = {
+            "split": self.split,
+            "step": self.step,
+            "scores": self.scores,
+            "signature": self.signature,
+            "per_image": {name: {str(i): v for i, v in values.items()} for name, values in self.per_image.items()},
+        }
+        write_json(run_dir / "scores" / f"{self.split}.json", record, indent=1)
+
+    def _candidate(self, image_id: ImageId) -> dict[str, object]:
+        first, *others = self.captions[image_id]
+        candidate: dict[str, object] = {"image_id": image_id, "caption": first.text, "log_prob": first.log_prob}
+        if others:
+            candidate["others"] = [{"caption": other.text, "log_prob": other.log_prob} for other in others]
+        return candidate
+
+    @staticmethod
+    def read(run_dir: Path, split: str) -> Evaluation | None:
+        """The evaluation `write` left, or None when there is none."""
+        scores_file, candidates_file = (run_dir / kind / f"{split}.json" for kind in ("scores", "candidates"))
+        if not scores_file.is_file():
+            return None
+        try:
+            record, candidates = json.loads(scores_file.read_text()), json.loads(candidates_file.read_text())
+            captions = {
+                c["image_id"]: tuple(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
+                for c in candidates
+            }
+            ids = {str(image_id): image_id for image_id in captions}
+            per_image = {n: {ids[i]: v for i, v in values.items()} for n, values in record["per_image"].items()}
+            return Evaluation(split, record["step"], record["scores"], per_image, captions, record["signature"])
+        except (OSError, ValueError, KeyError, TypeError) as err:
+            raise RunError(
+                f"the results of split {split} cannot be read: {err!r}",
+                where=str(scores_file),
+                fix="Delete this file and run again: the split is captioned and scored anew.",
+            ) from err
+
+
+def score(
+    metrics: Sequence[Metric], captions: Mapping[ImageId, tuple[Caption, ...]], samples: Sequence[Sample]
+) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[Mapping[str, str]], list[str]]:
+    """Corpus scores, per-image scores, metric signatures and warnings, over every image of `samples`."""
+    candidates = {image_id: each[0].text for image_id, each in captions.items()}
+    references = {sample.image_id: sample.references for sample in samples}
+    images = {sample.image_id: sample.image for sample in samples}
+    corpus: dict[str, float] = {}
+    per_image: dict[str, dict[ImageId, float]] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for metric in metrics:
+            if isinstance(metric, ImageMetric):
+                scores = metric.score_images(candidates, references, images)
+            else:
+                scores = metric.score(candidates, references)
+            corpus.update(scores.corpus)
+            per_image.update({name: dict(values) for name, values in scores.per_image.items()})
+    return corpus, per_image, [metric.signature() for metric in metrics], [str(w.message) for w in caught]
+
+
+@torch.no_grad()
+def validation_loss(
+    model: CaptioningModel, features: SplitFeatures, captions: Captions, batch_size: int, precision: str
+) -> float:
+    """Mean teacher-forcing loss per target token (nats) over every caption of the split."""
+    model.eval()
+    total, count = 0.0, 0
+    order = captions.lengths.argsort(kind="stable")
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch = features.gather(captions.image_places[chosen].tolist())
+        with autocast(features.device, precision):
+            loss_sum, num_tokens = model(batch, captions.tokens(chosen, features.device))
+        total, count = total + float(loss_sum), count + int(num_tokens)
+    return total / count

@@ -1,0 +1,135 @@
+"""The run directory: who owns it, what it says of the run, and whether the run is finished."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..errors import RunError
+from ..protocols import Sample
+from ..spec import RunSpec
+from .atomic import write_json
+from .checkpoint import Checkpoints
+
+# Options that change where or how fast a run works, and nothing it computes: a run may be continued with others.
+_FREE = ("/$schema", "/description", "/run_dir", "/features/store", "/features/num_workers", "/train/save_every_steps")
+_LIBRARIES = (
+    "capfw",
+    "torch",
+    "torchvision",
+    "transformers",
+    "open_clip_torch",
+    "timm",
+    "accelerate",
+    "tokenizers",
+    "pycocoevalcap",
+    "pillow",
+    "numpy",
+)
+
+
+class RunDirectory:
+    """Paths and records of one run. Use as a context manager: it is locked while in use."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.assets = path / "assets"
+        self.checkpoints = Checkpoints(path / "checkpoints")
+        self._lock = FileLock(path / ".lock", timeout=0)
+
+    def __enter__(self) -> RunDirectory:
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout as err:
+            raise RunError(
+                "another process is using this run directory.",
+                where=str(self.path),
+                fix="Wait for it to end, or choose another /run_dir.",
+            ) from err
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+    def claim(self, spec: RunSpec) -> bool:
+        """Writes the resolved spec, or checks that the run begun here is the same; returns whether it was begun before."""
+        file, wanted = self.path / "spec.json", spec.to_json()
+        if not file.is_file():
+            write_json(file, wanted)
+            return False
+        differing = [p for p in _differences(json.loads(file.read_text()), wanted, "") if not p.startswith(_FREE)]
+        if differing:
+            raise RunError(
+                f"this run directory holds a run with another spec; they differ at {', '.join(differing[:5])}"
+                + (f" and {len(differing) - 5} more places." if len(differing) > 5 else "."),
+                where=str(self.path),
+                fix="Choose another /run_dir for the changed spec, or delete the old run.",
+            )
+        return True
+
+    @property
+    def environment(self) -> dict[str, object]:
+        """What is known of the machine, the libraries and the data of this run; empty before it began."""
+        file = self.path / "environment.json"
+        return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+    def record(self, **facts: object) -> None:
+        """Adds facts to `environment.json`."""
+        write_json(self.path / "environment.json", {**self.environment, **facts})
+
+    def check_same_data(self, data: Mapping[str, object]) -> None:
+        """Raises `RunError` when the data changed since the run began."""
+        before = self.environment.get("data")
+        if before is not None and before != data:
+            raise RunError(
+                "the data set has changed since this run began (images, captions or splits).",
+                where=str(self.path),
+                fix="Choose another /run_dir for the changed data, or put the old data back.",
+            )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_data(splits: Mapping[str, Sequence[Sample]]) -> dict[str, object]:
+    """Counts of each split, and a SHA-256 over its ids, captions and file names (of bytes, for images in memory)."""
+    return {
+        split: {
+            "images": len(samples),
+            "captions": sum(len(sample.references) for sample in samples),
+            "sha256": _digest(samples),
+        }
+        for split, samples in splits.items()
+    }
+
+
+def _digest(samples: Sequence[Sample]) -> str:
+    digest = hashlib.sha256()
+    for sample in samples:
+        image = hashlib.sha256(sample.image).hexdigest() if isinstance(sample.image, bytes) else sample.image.name
+        digest.update(json.dumps([sample.image_id, image, list(sample.references)]).encode())
+    return digest.hexdigest()
+
+
+def _differences(old: object, new: object, pointer: str) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [p for key in keys for p in _differences(old.get(key), new.get(key), f"{pointer}/{key}")]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [p for i, (a, b) in enumerate(zip(old, new, strict=True)) for p in _differences(a, b, f"{pointer}/{i}")]
+    return [] if old == new else [pointer]

@@ -1,0 +1,81 @@
+"""Weights files: read without ever running code from them, and loaded only when every key and shape fits."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BadCheckpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights
+_NUM_SHOWN = 3
+
+
+def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
+    """State dict of a .safetensors file or a torch pickle, on the CPU, in the stored dtypes.
+
+    Pickles are read with `weights_only=True`, so code in one is refused and never run. A dict in which the weights stand
+    under "state_dict", "model_state_dict" or "model" is unwrapped, and the "module." prefix of a parallel model goes.
+
+    Raises `BadCheckpoint`, naming the file, when it is damaged, cut short, or holds anything but named tensors.
+    """
+    import torch  # the light half of a plugin imports this module
+    from safetensors.torch import load_file
+
+    try:
+        if file.suffix == ".safetensors":
+            content: object = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except Exception as err:  # the readers raise almost anything on damaged bytes
+        raise BadCheckpoint(
+            f"{file} cannot be read as weights: {_first_line(err)}",
+            option=option,
+            fix="The file is damaged, cut short, or holds more than tensors (code is never run): fetch or save it again.",
+        ) from err
+    for key in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+        raise BadCheckpoint(f"{file} is not a state dict (names and tensors).", option=option)
+    state = {str(name): value for name, value in content.items()}
+    if all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): value for name, value in state.items()}
+    return state
+
+
+def load_exactly(module: nn.Module, state: Mapping[str, Tensor], *, source: object, option: str = "weights") -> None:
+    """Copies `state` into `module`, in the dtypes of `module`.
+
+    Raises `BadCheckpoint` with the first differing keys and shapes, and leaves `module` alone, unless they all match.
+    `source` is what the message calls the weights, usually their file.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    different = [
+        f"{name} {tuple(state[name].shape)} (needed {tuple(own[name].shape)})"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    problems = [
+        f"{len(names)} {what}: {', '.join(names[:_NUM_SHOWN])}{', ...' if len(names) > _NUM_SHOWN else ''}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", different))
+        if names
+    ]
+    if problems:
+        raise BadCheckpoint(
+            f"{source} does not fit this architecture: {'; '.join(problems)}.",
+            option=option,
+            fix="Name the architecture the file was saved from, or another file.",
+        )
+    module.load_state_dict(dict(state))
+
+
+def _first_line(err: Exception) -> str:
+    return next(iter(str(err).splitlines()), "") or type(err).__name__

@@ -1,0 +1,130 @@
+"""What a scene is: its things, where they are, how it is told, and which combinations a split may use."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+SHAPES = ("circle", "square", "triangle", "cross", "ring")
+COLOURS = {
+    "red": (215, 40, 40),
+    "green": (45, 160, 60),
+    "blue": (50, 85, 220),
+    "yellow": (235, 215, 50),
+    "purple": (145, 55, 170),
+    "orange": (240, 135, 30),
+    "white": (250, 250, 250),
+}
+RADII = {"small": 0.1, "large": 0.18}  # of the image's width
+PLACES = {  # where a single thing stands: its centre, as shares of width and height
+    "in the top left corner": (0.25, 0.25),
+    "in the top right corner": (0.75, 0.25),
+    "in the middle": (0.5, 0.5),
+    "in the bottom left corner": (0.25, 0.75),
+    "in the bottom right corner": (0.75, 0.75),
+}
+RELATIONS = {  # of the first thing to the second, which is always left of it or above it: the same read backwards
+    "to the left of": "to the right of",
+    "above": "below",
+}
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One coloured shape; `centre` and `radius` are shares of the image's width, `tint` is its RGB colour."""
+
+    shape: str
+    colour: str
+    size: str
+    centre: tuple[float, float]
+    radius: float
+    tint: tuple[int, int, int]
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.colour} {self.shape}"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One thing at a named place, or two things in a relation, and five ways of telling it."""
+
+    things: tuple[Thing, ...]
+    references: tuple[str, ...]
+
+
+Kind = tuple[str, str]  # (colour, shape)
+Combination = tuple[Kind, str] | tuple[Kind, Kind]  # one kind of thing at a place, or two kinds of things together
+
+
+def allotted(seed: int, split: str) -> list[Combination]:
+    """The combinations `split` draws from: 80 % for train, 10 % for val, 10 % for test, none for two of them.
+
+    Every kind of thing and every place is in the training combinations of any seed with near certainty: a kind is in
+    39 combinations.
+    """
+    kinds = sorted(product(COLOURS, SHAPES))
+    every: list[Combination] = [*product(kinds, PLACES), *combinations(kinds, 2)]
+    random.Random(f"combinations {seed}").shuffle(every)
+    tenth = len(every) // 10
+    return {"val": every[:tenth], "test": every[tenth : 2 * tenth], "train": every[2 * tenth :]}[split]
+
+
+def draw_scenes(seed: int, split: str, count: int) -> list[Scene]:
+    """The first `count` scenes of a split; a larger count begins with the same scenes."""
+    rng = random.Random(f"scenes {seed} {split}")
+    single = [c for c in allotted(seed, split) if isinstance(c[1], str)]
+    double = [c for c in allotted(seed, split) if not isinstance(c[1], str)]
+    return [_scene(rng.choice(single if rng.random() < 0.25 else double), rng) for _ in range(count)]
+
+
+def _scene(combination: Combination, rng: random.Random) -> Scene:
+    first, second = combination
+    if isinstance(second, str):
+        thing = _thing(first, PLACES[second], rng)
+        return Scene((thing,), _tell_one(thing, second, rng))
+    left_or_upper, other = rng.sample([first, second], 2)
+    relation = rng.choice(list(RELATIONS))
+    across = rng.uniform(0.3, 0.7)  # where on the other axis the two stand, about level with each other
+    near, far = (0.27, across), (0.73, across + rng.uniform(-0.08, 0.08))
+    if relation == "above":
+        near, far = near[::-1], far[::-1]
+    things = (_thing(left_or_upper, near, rng), _thing(other, far, rng))
+    return Scene(things, _tell_two(*things, relation, rng))
+
+
+def _thing(kind: Kind, centre: tuple[float, float], rng: random.Random) -> Thing:
+    colour, shape = kind
+    size = rng.choice(list(RADII))
+    x, y = (c + rng.uniform(-0.04, 0.04) for c in centre)
+    red, green, blue = (min(255, max(0, c + rng.randint(-12, 12))) for c in COLOURS[colour])
+    return Thing(shape, colour, size, (x, y), RADII[size] * rng.uniform(0.92, 1.08), (red, green, blue))
+
+
+def _tell_one(thing: Thing, place: str, rng: random.Random) -> tuple[str, ...]:
+    verb = rng.choice(("is", "sits"))
+    return (
+        f"a {thing} {place}",
+        f"a {thing} {verb} {place} of the picture",
+        f"there is a {thing} {place}",
+        f"a picture of a {thing} {place}",
+        f"{_article(thing.colour)} {thing.colour} {thing.shape} {place}",
+    )
+
+
+def _tell_two(first: Thing, second: Thing, relation: str, rng: random.Random) -> tuple[str, ...]:
+    verb = rng.choice(("is", "sits"))
+    brief = f"{_article(first.colour)} {first.colour} {first.shape} {relation}"
+    return (
+        f"a {first} {relation} a {second}",
+        f"a {first} {verb} {relation} a {second}",
+        f"there is a {first} {relation} a {second}",
+        f"a {second} {RELATIONS[relation]} a {first}",
+        f"{brief} {_article(second.colour)} {second.colour} {second.shape}",
+    )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
