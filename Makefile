@@ -1,0 +1,36 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint format clean
+
+# The checkout under the package's own name, for tools that read files and not installed packages.
+LINK := $(VENV)/source/capfw
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	mkdir -p $(dir $(LINK)) && ln -sfn $(CURDIR) $(LINK)
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/capfw run examples/quickstart.json
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	cd $(VENV)/source && MYPYPATH=. ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p capfw.core
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info site

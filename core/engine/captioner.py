@@ -1,0 +1,162 @@
+"""`Captioner`: a trained run as an object that captions images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from PIL import Image
+
+from ..errors import CapfwError, RunError
+from ..protocols import BeamOptions, Encoder, GreedyOptions, NucleusOptions
+from ..registry import Registry
+from ..spec import RunSpec, load_spec
+from . import images
+from .build import build_encoder, build_model
+from .checkpoint import Checkpoints
+from .generate import Caption, caption_features
+from .model import CaptioningModel
+
+ImageInput: TypeAlias = Path | str | bytes | Image.Image
+
+
+@dataclass
+class Captioner:
+    """Encoder, mapper and decoder of a trained run, ready to caption.
+
+    The fields are the parts themselves and may be used, or replaced, one by one. Features pass through the stored
+    dtype of the run (`spec.features.dtype`), so captions are those that `capfw evaluate` writes.
+    """
+
+    spec: RunSpec
+    encoder: Encoder
+    model: CaptioningModel
+    device: torch.device
+
+    @classmethod
+    def load(cls, run_dir: Path | str, *, device: str | None = None, registry: Registry | None = None) -> Captioner:
+        """Loads the best checkpoint of a run directory; needs nothing else but frozen published weights.
+
+        Raises `RunError` when the directory holds no trained run, or when a frozen part comes out other than it was
+        trained with (another library version may initialise random weights differently).
+        """
+        folder = Path(run_dir)
+        if not (folder / "spec.json").is_file():
+            raise RunError(
+                "this is not a run directory: it has no spec.json.",
+                where=str(folder),
+                fix="Name the folder that `capfw run` wrote (run_dir in the spec).",
+            )
+        best = Checkpoints(folder / "checkpoints").best()
+        if best is None:
+            raise RunError(
+                "this run has no checkpoint that was evaluated.",
+                where=str(folder),
+                fix="Finish it first: capfw run " + str(folder / "spec.json"),
+            )
+        spec = load_spec(folder / "spec.json", registry=registry, check_files=False)
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        encoder = build_encoder(spec)
+        model = build_model(spec, encoder.feature_shape, folder / "assets")
+        _check_frozen(folder, encoder, model)
+        model.load_saved_state(Checkpoints(folder / "checkpoints").weights(best.step))
+        if isinstance(encoder, torch.nn.Module):
+            encoder.to(where)
+        return cls(spec, encoder, model.to(where).eval(), where)
+
+    def caption(
+        self,
+        sources: Sequence[ImageInput],
+        options: GreedyOptions | BeamOptions | NucleusOptions | None = None,
+    ) -> list[tuple[Caption, ...]]:
+        """Captions of each image, the likeliest first; `options` default to those of the run's spec.
+
+        Raises `UnreadableImage` naming the image. For a large collection use `stream`, which goes on.
+        """
+        results = []
+        for _, captions in self.stream(sources, options):
+            if isinstance(captions, CapfwError):
+                raise captions
+            results.append(captions)
+        return results
+
+    def stream(
+        self,
+        sources: Iterable[ImageInput],
+        options: GreedyOptions | BeamOptions | NucleusOptions | None = None,
+    ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
+        """Each source with its captions, in order and in batches; with the error where it cannot be read."""
+        options = options or self.spec.generate
+        batch: list[ImageInput] = []
+        for source in sources:
+            batch.append(source)
+            if len(batch) == options.batch_size:
+                yield from self._caption_batch(batch, options)
+                batch = []
+        if batch:
+            yield from self._caption_batch(batch, options)
+
+    def _caption_batch(
+        self, sources: Sequence[ImageInput], options: GreedyOptions | BeamOptions | NucleusOptions
+    ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
+        pixels: list[torch.Tensor] = []
+        errors: dict[int, CapfwError] = {}
+        for place, source in enumerate(sources):
+            try:
+                pixels.append(self.encoder.preprocess(_open(source)))
+            except CapfwError as err:
+                errors[place] = err
+        captions = iter(self._caption_pixels(torch.stack(pixels), options) if pixels else ())
+        for place, source in enumerate(sources):
+            yield source, errors[place] if place in errors else next(captions)
+
+    def _caption_pixels(
+        self, pixels: torch.Tensor, options: GreedyOptions | BeamOptions | NucleusOptions
+    ) -> list[tuple[Caption, ...]]:
+        stored = torch.float16 if self.spec.features.dtype == "float16" else torch.float32
+        with torch.inference_mode():
+            features = self.encoder.encode(pixels.to(self.device)).to(stored).float()  # (B, N, D)
+        return caption_features(
+            self.model, features, options, seed=f"{self.spec.seed} caption", precision=self.spec.train.precision
+        )
+
+
+def _open(source: ImageInput) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return source.convert("RGB")
+    data = source if isinstance(source, bytes) else images.read_bytes(Path(source))
+    return images.decode(data, name="the image" if isinstance(source, bytes) else str(source))
+
+
+def _check_frozen(folder: Path, encoder: Encoder, model: CaptioningModel) -> None:
+    environment = json.loads((folder / "environment.json").read_text())
+    trained_with = environment.get("features", {}).get("encoder_fingerprint")
+    differing = []
+    if trained_with is not None and trained_with != encoder.fingerprint():
+        differing.append("the encoder")
+    if environment.get("frozen_fingerprint") not in (None, model.frozen_fingerprint()):
+        differing.append("a frozen part of the mapper or decoder")
+    if differing:
+        raise RunError(
+            f"{' and '.join(differing)} differs from the one this run was trained with.",
+            where=str(folder),
+            fix="The weights file was replaced, or random weights were drawn by other library versions: put back the file, "
+            "or install the versions in environment.json.",
+        )
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """The image files among `paths`, folders searched with everything below them, sorted within each folder."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
+        else:
+            found.append(path)
+    return found
+
+
