@@ -29,7 +29,9 @@ class Captions:
         self.image_places = np.asarray(places, dtype=np.int64)
         self.lengths = np.asarray([len(ids) for ids in kept], dtype=np.int64)
         self._ends = np.cumsum(self.lengths)
-        self._flat = np.fromiter((token for ids in kept for token in ids), dtype=np.int32, count=int(self.lengths.sum()))
+        self._flat = np.fromiter(
+            (token for ids in kept for token in ids), dtype=np.int32, count=int(self.lengths.sum())
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)

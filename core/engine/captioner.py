@@ -158,5 +158,3 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
         else:
             found.append(path)
     return found
-
-

@@ -139,7 +139,9 @@ class SplitFeatures:
         if self._in_memory is not None:
             index = torch.as_tensor(places, dtype=torch.int64, device=self._in_memory.device)
             return self._in_memory.index_select(0, index).to(self.device, torch.float32, non_blocking=True)
-        rows = [self._mapped(self._rows[place].shard).get_slice("features")[self._rows[place].index] for place in places]
+        rows = [
+            self._mapped(self._rows[place].shard).get_slice("features")[self._rows[place].index] for place in places
+        ]
         return torch.stack(rows).to(self.device, torch.float32)
 
     def _mapped(self, shard: Path) -> safe_open:
@@ -265,7 +267,9 @@ def _write_shards(
 def _shard_batches(shard_lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     batches, first = [], 0
     for length in shard_lengths:
-        batches += [list(range(s, min(s + batch_size, first + length))) for s in range(first, first + length, batch_size)]
+        batches += [
+            list(range(s, min(s + batch_size, first + length))) for s in range(first, first + length, batch_size)
+        ]
         first += length
     return batches
 

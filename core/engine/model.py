@@ -70,7 +70,9 @@ class CaptioningModel(nn.Module):
     def saved_state(self) -> dict[str, Tensor]:
         """What a checkpoint holds: trainable parameters and buffers. The rest is rebuilt from the spec."""
         frozen = {name for name, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}
-        tied = {name for name, _ in self.named_parameters(remove_duplicate=False)} - dict(self.named_parameters()).keys()
+        tied = {name for name, _ in self.named_parameters(remove_duplicate=False)} - dict(
+            self.named_parameters()
+        ).keys()
         return {name: value for name, value in self.state_dict().items() if name not in frozen | tied}
 
     def load_saved_state(self, file: Path) -> None:

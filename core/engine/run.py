@@ -95,9 +95,7 @@ def _accelerator(spec: RunSpec) -> Accelerator:
 class Job:
     """One run's stages over its directory. Parts are built when first needed."""
 
-    def __init__(
-        self, spec: RunSpec, directory: RunDirectory, accelerator: Accelerator, observers: Observers
-    ) -> None:
+    def __init__(self, spec: RunSpec, directory: RunDirectory, accelerator: Accelerator, observers: Observers) -> None:
         self.spec, self.directory, self.accelerator, self.observers = spec, directory, accelerator, observers
         self.metrics = build_metrics(spec.metrics)
         self.splits = splits_of(build_dataset(spec))
@@ -194,7 +192,9 @@ class Job:
             for image_id, reason in extraction.unreadable.items():
                 self.observers.warn(f"{split}: image {image_id} is skipped: {reason}")
             if not len(extraction.features):
-                raise DataError(f"no image of split {split} can be read.", where="/data", fix="Look at the log for why.")
+                raise DataError(
+                    f"no image of split {split} can be read.", where="/data", fix="Look at the log for why."
+                )
         unreadable = {split: dict(each.unreadable) for split, each in self.extractions.items() if each.unreadable}
         if self.accelerator.is_main_process:
             self.directory.record(
@@ -214,9 +214,7 @@ class Job:
 
     def captions(self, split: str) -> Captions:
         """The tokenised captions of a split's readable images."""
-        captions = Captions(
-            self.features(split).samples, self.model.as_decoder, self.spec.train.max_caption_tokens
-        )
+        captions = Captions(self.features(split).samples, self.model.as_decoder, self.spec.train.max_caption_tokens)
         if captions.num_truncated:
             self.observers.warn(
                 f"{split}: {captions.num_truncated} of {len(captions)} captions are cut to "

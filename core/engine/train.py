@@ -181,7 +181,7 @@ class Trainer:
         raise RunError(
             f"the loss of step {step} is not finite; its images: {shown}.",
             where="/train",
-            fix="Lower /train/lr, add /train/warmup_steps, or set /train/precision to \"float32\"; then run again: training "
+            fix='Lower /train/lr, add /train/warmup_steps, or set /train/precision to "float32"; then run again: training '
             "goes on from the last checkpoint.",
         )
 
@@ -212,7 +212,9 @@ def make_optimizer(model: CaptioningModel, settings: TrainSettings) -> Optimizer
     """AdamW over what is trainable; weight decay on matrices only, as is usual, not on biases and norms."""
     parameters = [parameter for _, parameter in model.trainable()]
     if not parameters:
-        raise ComponentError("nothing in this spec is trainable.", fix="Tune the decoder, or use a mapper with weights.")
+        raise ComponentError(
+            "nothing in this spec is trainable.", fix="Tune the decoder, or use a mapper with weights."
+        )
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

@@ -41,7 +41,11 @@ def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(v, torch.Tensor) for v in content.values())
+    ):
         raise BadCheckpoint(f"{file} is not a state dict (names and tensors).", option=option)
     state = {str(name): value for name, value in content.items()}
     if all(name.startswith("module.") for name in state):

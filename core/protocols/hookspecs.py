@@ -8,6 +8,9 @@ from .component import Component
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
 
 PROJECT = "capfw"
+API_VERSION = 1
+"""Version of the plugin API. A plugin module may declare `capfw_api = 1`; any other number is refused."""
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

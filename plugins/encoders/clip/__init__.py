@@ -31,7 +31,7 @@ class ClipConfig(ComponentConfig):
     )
     weights: Weights = Field(
         description='Pretrained tag of open_clip ("openai", "laion2b_s34b_b79k"), a local file saved by open_clip, '
-        'OpenAI\'s own .pt archive, a folder saved by transformers\' CLIPModel or by open_clip, or "random". '
+        "OpenAI's own .pt archive, a folder saved by transformers' CLIPModel or by open_clip, or \"random\". "
         'Quick-GELU is on for the tag "openai", OpenAI\'s archive and folders that ask for it; for a bare file of '
         'OpenAI weights name the model with "-quickgelu".'
     )
@@ -60,7 +60,9 @@ class ClipConfig(ComponentConfig):
         return self
 
 
-TINY = Architecture(embed_dim=16, vision_cfg={"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16})
+TINY = Architecture(
+    embed_dim=16, vision_cfg={"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16}
+)
 
 
 @hookimpl

@@ -36,7 +36,9 @@ class ClipEncoder(nn.Module):
         self.preprocessing = open_clip.transform.PreprocessCfg(size=self.tower.image_size, **preprocessing)
         self.transform = open_clip.transform.image_transform_v2(self.preprocessing, is_train=False)
         self._facts = (repr(source.architecture), repr(self.preprocessing), self.features, self.normalize)
-        features = self.encode(torch.zeros(1, *self.preprocessing.input_size))  # what a tower emits is asked, not derived
+        features = self.encode(
+            torch.zeros(1, *self.preprocessing.input_size)
+        )  # what a tower emits is asked, not derived
         self.feature_shape = FeatureShape(num_tokens=features.shape[1], dim=features.shape[2])
 
     def preprocess(self, image: Image) -> Tensor:
@@ -69,7 +71,9 @@ class ClipEncoder(nn.Module):
             )["image_intermediates"][-1]
         except (AttributeError, NotImplementedError) as err:
             raise ComponentError(
-                "this architecture does not give its patch tokens.", option="features", fix='Set "features" to "pooled".'
+                "this architecture does not give its patch tokens.",
+                option="features",
+                fix='Set "features" to "pooled".',
             ) from err
         return grid.flatten(2).transpose(1, 2)  # (B, D, H, W) -> (B, H * W, D)
 

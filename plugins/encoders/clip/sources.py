@@ -39,11 +39,15 @@ def find_source(config: ClipConfig) -> TowerSource:
     if is_local_path(config.weights) and path.is_dir():
         if config.model is not None:
             raise ComponentError(
-                f"the folder {path} says its own architecture.", option="model", fix='Remove "model" (or set it to null).'
+                f"the folder {path} says its own architecture.",
+                option="model",
+                fix='Remove "model" (or set it to null).',
             )
         return _from_folder(path)
     if config.model is None:
-        raise ComponentError(f"{path} is a file, which does not say its architecture.", option="model", fix='Set "model".')
+        raise ComponentError(
+            f"{path} is a file, which does not say its architecture.", option="model", fix='Set "model".'
+        )
     architecture = _named_architecture(config.model)
     preprocessing = _agreed_preprocessing(config.model)
     if config.weights == "random":
@@ -123,7 +127,7 @@ def _where_to_put(repository: str, url: str) -> str:
     else:
         what = url
         how = f"put it into {Path('~/.cache/clip').expanduser()}"
-    return f"Needed: {what}; {how}.\nOr put the file anywhere and name it: \"weights\": \"./{Path(url).name or 'open_clip_model.safetensors'}\"."
+    return f'Needed: {what}; {how}.\nOr put the file anywhere and name it: "weights": "./{Path(url).name or "open_clip_model.safetensors"}".'
 
 
 def _read_file(file: Path) -> tuple[dict[str, Tensor], bool]:

@@ -1,0 +1,5 @@
+"""`python -m capfw`."""
+
+from .cli import main
+
+main()

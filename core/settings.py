@@ -1,0 +1,57 @@
+"""The sections of a spec that belong to the engine: features and training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .protocols import OutputPath
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FeatureSettings(_Settings):
+    """How images are encoded and where their features are kept."""
+
+    batch_size: int = Field(64, ge=1, description="Images encoded at once.")
+    dtype: Literal["float16", "float32"] = Field("float16", description="What is stored.")
+    num_workers: int = Field(2, ge=0, description="Processes that decode images; 0 decodes in the main process.")
+    on_bad_image: Literal["skip", "fail"] = Field(
+        "skip", description='What to do with an image that cannot be read: "skip" it and list it, or "fail".'
+    )
+    standardize: bool = Field(
+        False, description="Subtract the training features' mean and divide by their deviation, per dimension."
+    )
+    store: OutputPath | None = Field(
+        None,
+        description="Folder of the feature store, shared between runs; by default `features` beside the run directory.",
+    )
+
+
+class TrainSettings(_Settings):
+    """How the trainable parts are trained."""
+
+    epochs: int = Field(3, ge=1, description="Passes over the training captions.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after this many steps, if `epochs` do not end sooner.")
+    batch_size: int = Field(128, ge=1, description="Captions per optimizer step, over all devices.")
+    micro_batch_size: int | None = Field(
+        None, ge=1, description="Captions per forward and backward on one device; null takes a device's share at once."
+    )
+    lr: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay of AdamW, on matrices only.")
+    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from 0.")
+    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after warm-up, down to 0.")
+    clip_norm: float | None = Field(1.0, gt=0, description="Largest norm of the gradient; null does not clip.")
+    max_caption_tokens: int = Field(50, ge=2, description="Captions are cut to this many tokens, EOS included.")
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto", description="Arithmetic of the trained part; auto is bf16 on CUDA and float32 on a CPU."
+    )
+    evaluate_every_epochs: int = Field(1, ge=1, description="Epochs between evaluations of the val split.")
+    save_every_steps: int = Field(500, ge=1, description="Steps between checkpoints; every epoch ends with one too.")
+    best_by: str = Field(
+        "CIDEr",
+        description='Validation score that picks the best checkpoint, or "loss" for the lowest validation loss.',
+    )

@@ -1,0 +1,256 @@
+"""RunSpec, and how one is read: from JSON to typed parts, with every problem found and named at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PlainSerializer, ValidationError
+
+from .errors import PluginError, Problem, SpecError, nearest
+from .problems import from_pydantic, pointer
+from .protocols import (
+    BeamOptions,
+    Component,
+    ComponentConfig,
+    GenerateOptions,
+    GreedyOptions,
+    Kind,
+    OutputPath,
+)
+from .registry import Registry
+from .settings import FeatureSettings, TrainSettings
+
+SECTIONS: Mapping[str, Kind] = {"data": "dataset", "encoder": "encoder", "mapper": "mapper", "decoder": "decoder"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component and its options."""
+
+    kind: Kind
+    component: Component
+    config: ComponentConfig
+
+    @property
+    def name(self) -> str:
+        """The component's registered name."""
+        return self.component.name
+
+    def to_json(self) -> dict[str, object]:
+        """`{"name": ..., options}` as JSON values."""
+        return {"name": self.name, **self.config.model_dump(mode="json")}
+
+
+_PartField = Annotated[InstanceOf[Part], PlainSerializer(Part.to_json)]
+
+
+class RunSpec(BaseModel):
+    """One experiment: data, encoder, mapper, decoder, training, generation, metrics. See `load_spec`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+
+    schema_: str | None = Field(None, alias="$schema", description="For editors; ignored.")
+    capfw: Literal[1] = Field(description="Version of the spec format.")
+    description: str = Field("", description="What this run is, for people.")
+    seed: int = Field(42, ge=0, description="Seeds random weights, the order of captions, dropout and sampling.")
+    data: _PartField = Field(description="Data set: images and their references.")
+    features: FeatureSettings = Field(default_factory=FeatureSettings, description="How images are encoded and kept.")
+    encoder: _PartField = Field(description="Image encoder, frozen.")
+    mapper: _PartField = Field(description="Mapping network, trained.")
+    decoder: _PartField = Field(description="Language model, frozen or trained.")
+    train: TrainSettings = Field(default_factory=TrainSettings, description="How to train.")
+    generate: GenerateOptions = Field(default_factory=GreedyOptions, description="How to generate captions.")
+    metrics: tuple[_PartField, ...] = Field(min_length=1, description="How to score captions.")
+    run_dir: OutputPath = Field(description="Folder of everything this run writes.")
+
+    def to_json(self) -> dict[str, object]:
+        """The resolved spec, every default written in, as JSON values; `load_spec` reads it back unchanged."""
+        return self.model_dump(mode="json", exclude={"schema_"} if self.schema_ is None else None)
+
+
+def load_spec(
+    source: Path | str | Mapping[str, object],
+    *,
+    registry: Registry | None = None,
+    overrides: Mapping[str, object] | None = None,
+    base_dir: Path | None = None,
+    check_files: bool = True,
+) -> RunSpec:
+    """Reads a spec from a file or from JSON values. `overrides` maps JSON pointers to values.
+
+    Paths in it are relative to `base_dir`: the file's folder, or the working directory. `check_files=False` accepts
+    input files that are not there. No weights are read and no images opened.
+
+    Raises `SpecError` with every problem found, each at its JSON pointer.
+    """
+    name, raw, folder = _read(source)
+    registry = registry or Registry.discover()
+    problems: list[Problem] = []
+    for place, value in (overrides or {}).items():
+        problems += _override(raw, place, value)
+    context = {"base_dir": base_dir or folder, "check_files": check_files}
+    draft, part_problems = _resolve_parts(raw, registry, context)
+    problems += part_problems
+    spec = None
+    try:
+        spec = RunSpec.model_validate(draft, context=context)
+    except ValidationError as err:
+        # A part that could not be resolved is a problem already; here it is only of the wrong type.
+        reported = {problem.pointer for problem in part_problems}
+        found = from_pydantic(err, raw, RunSpec)
+        problems += [p for p in found if not any(r == p.pointer or r.startswith(p.pointer + "/") for r in reported)]
+    problems += _compatibility(draft)
+    if spec is not None:
+        problems += _cross_checks(spec)
+    if problems:
+        raise SpecError(problems, source=name)
+    assert spec is not None
+    if spec.features.store is None:
+        store = spec.run_dir.parent / "features"
+        spec = spec.model_copy(update={"features": spec.features.model_copy(update={"store": store})})
+    return spec
+
+
+def _read(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path]:
+    if isinstance(source, Mapping):
+        return "the spec", json.loads(json.dumps(source, default=str)), Path.cwd()
+    path = Path(source)
+
+    def refuse(message: str, fix: str) -> SpecError:
+        return SpecError([Problem("", message, fix)], source=str(path))
+
+    def no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        keys = [key for key, _ in pairs]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise refuse(f'the key "{twice[0]}" stands twice in one object.', "Keep one of them.")
+        return dict(pairs)
+
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=no_duplicates)
+    except OSError as err:
+        raise refuse(f"the spec cannot be read: {err.strerror}.", "Check the path.") from err
+    except UnicodeDecodeError as err:
+        raise refuse("the spec is not UTF-8 text.", "Save it as UTF-8.") from err
+    except json.JSONDecodeError as err:
+        raise refuse(f"not JSON, line {err.lineno}, column {err.colno}: {err.msg}.", "Correct it there.") from err
+    if not isinstance(raw, dict):
+        raise refuse("a spec is a JSON object.", 'Begin with {"capfw": 1, ...}.')
+    return str(path), raw, path.resolve().parent
+
+
+def parse_override(text: str) -> tuple[str, object]:
+    """`/train/epochs=1` -> ("/train/epochs", 1). The value is JSON, or else a plain string. Raises `SpecError`."""
+    place, sign, value = text.partition("=")
+    if not sign or not place.startswith("/"):
+        raise SpecError(
+            [
+                Problem(
+                    "", f'"{text}" is not an override.', "Write --set /json/pointer=value, as in --set /train/epochs=1."
+                )
+            ],
+            source="--set",
+        )
+    try:
+        return place, json.loads(value)
+    except ValueError:
+        return place, value
+
+
+def _override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
+    """Writes `value` at a pointer, making objects on the way."""
+    keys = [key.replace("~1", "/").replace("~0", "~") for key in place.split("/")[1:]]
+    target: Any = raw
+    for depth, key in enumerate(keys):
+        is_final = depth == len(keys) - 1
+        if isinstance(target, list):
+            if not key.isdigit() or int(key) >= len(target):
+                return [
+                    Problem(pointer(keys[: depth + 1]), f"--set: the list has {len(target)} items.", "Count from 0.")
+                ]
+            index: Any = int(key)
+        elif isinstance(target, dict):
+            index = key
+        else:
+            return [Problem(pointer(keys[:depth]), "--set: there is no object or list here.", "Set this place first.")]
+        if is_final:
+            target[index] = value
+        else:
+            target = target.setdefault(index, {}) if isinstance(target, dict) else target[index]
+    return []
+
+
+def _resolve_parts(
+    raw: Mapping[str, Any], registry: Registry, context: Mapping[str, object]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """`raw` with a `Part` in place of every component that is right, and the problems of the others."""
+    draft, problems = dict(raw), []
+    for section, kind in SECTIONS.items():
+        if section in raw:
+            draft[section], found = _resolve(raw[section], kind, f"/{section}", registry, context)
+            problems += found
+    metrics = raw.get("metrics")
+    if isinstance(metrics, list):
+        resolved = [_resolve(m, "metric", f"/metrics/{i}", registry, context) for i, m in enumerate(metrics)]
+        draft["metrics"] = [part for part, _ in resolved]
+        problems += [problem for _, found in resolved for problem in found]
+    return draft, problems
+
+
+def _resolve(
+    value: Any, kind: Kind, place: str, registry: Registry, context: Mapping[str, object]
+) -> tuple[Any, list[Problem]]:
+    names = ", ".join(component.name for component in registry.components(kind))
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        where = place if not isinstance(value, dict) else f"{place}/name"
+        return value, [Problem(where, f'{kind}: write an object with a "name".', f'{{"name": ...}}, one of: {names}.')]
+    try:
+        component = registry.component(kind, value["name"])
+    except PluginError as err:
+        return value, [Problem(f"{place}/name", err.what, err.fix or "")]
+    options = {key: option for key, option in value.items() if key != "name"}
+    try:
+        config = component.config.model_validate(options, context=dict(context))
+    except ValidationError as err:
+        return value, from_pydantic(err, options, component.config, place)
+    return Part(kind, component, config), []
+
+
+def _compatibility(draft: Mapping[str, Any]) -> list[Problem]:
+    encoder, mapper = draft.get("encoder"), draft.get("mapper")
+    if not isinstance(encoder, Part) or not isinstance(mapper, Part):
+        return []
+    emitted, required = encoder.config.emitted_features(), mapper.config.required_features()
+    if emitted is None or required is None or emitted == required:
+        return []
+    needs = {"pooled": "one pooled embedding per image", "tokens": "patch tokens"}[required]
+    gives = {"pooled": "one pooled embedding (B, 1, D)", "tokens": "patch tokens (B, N, D)"}[emitted]
+    message = f'"{mapper.name}" needs {needs}, but encoder "{encoder.name}" emits {gives}.'
+    return [
+        Problem("/mapper", message, f'Set /encoder/features to "{required}", or use a mapper that reads {emitted}.')
+    ]
+
+
+def _cross_checks(spec: RunSpec) -> list[Problem]:
+    problems = []
+    generate, train = spec.generate, spec.train
+    if isinstance(generate, BeamOptions) and generate.num_captions > generate.num_beams:
+        message = f"{generate.num_captions} captions cannot come out of {generate.num_beams} beams."
+        problems.append(Problem("/generate/num_captions", message, f"At most {generate.num_beams}, or more num_beams."))
+    if train.micro_batch_size is not None and train.micro_batch_size > train.batch_size:
+        message = f"{train.micro_batch_size} is more than /train/batch_size, {train.batch_size}."
+        problems.append(
+            Problem("/train/micro_batch_size", message, "A step is cut into micro-batches: make it smaller.")
+        )
+    names = [name for metric in spec.metrics for name in metric.config.score_names()]
+    if train.best_by not in (*names, "loss"):
+        close = nearest(train.best_by, names)
+        fix = f'Scores of /metrics: {", ".join(names)}; or "loss".' + (f'  Did you mean "{close}"?' if close else "")
+        problems.append(Problem("/train/best_by", f'no metric of this spec yields "{train.best_by}".', fix))
+    for index, metric in enumerate(spec.metrics):
+        if metric in spec.metrics[:index]:
+            problems.append(Problem(f"/metrics/{index}", f'"{metric.name}" is listed twice.', "Remove one."))
+    return problems
