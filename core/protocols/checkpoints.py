@@ -19,8 +19,8 @@ _NUM_SHOWN = 3
 def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
     """State dict of a .safetensors file or a torch pickle, on the CPU, in the stored dtypes.
 
-    Pickles are read with `weights_only=True`, so code in one is refused and never run. A dict in which the weights stand
-    under "state_dict", "model_state_dict" or "model" is unwrapped, and the "module." prefix of a parallel model goes.
+    Pickles are read with `weights_only=True`, so code in one is refused and never run. A dict in which the weights
+    stand under "state_dict", "model_state_dict" or "model" is unwrapped; the "module." prefix of a parallel model goes.
 
     Raises `BadCheckpoint`, naming the file, when it is damaged, cut short, or holds anything but named tensors.
     """
@@ -36,7 +36,7 @@ def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
         raise BadCheckpoint(
             f"{file} cannot be read as weights: {_first_line(err)}",
             option=option,
-            fix="The file is damaged, cut short, or holds more than tensors (code is never run): fetch or save it again.",
+            fix="It is damaged, cut short, or holds more than tensors (code is never run): fetch or save it again.",
         ) from err
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

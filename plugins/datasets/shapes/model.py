@@ -59,8 +59,6 @@ def _draw(pen: ImageDraw.ImageDraw, thing: Thing, width: int) -> None:
     match thing.shape:
         case "circle":
             pen.ellipse(box, fill=thing.tint)
-        case "ring":
-            pen.ellipse(box, outline=thing.tint, width=round(0.4 * r))
         case "square":
             pen.rectangle(box, fill=thing.tint)
         case "triangle":

@@ -16,9 +16,9 @@ from .sources import TowerSource, find_source
 class ClipEncoder(nn.Module):
     """Encodes RGB images with the vision tower of a CLIP model; the text tower is never built.
 
-    Pooled: the projected embedding (B, 1, D). Tokens: the last layer's patch tokens (B, N, D) row by row, before pooling
-    and projection, [CLS] left out; after the tower's final norm where it has one of that width (ViT), and the last
-    grid before attention pooling where the tower is a ResNet. Float32, all parameters frozen.
+    Pooled: the projected embedding (B, 1, D). Tokens: the last layer's patch tokens (B, N, D), row by row, before
+    pooling and projection, [CLS] left out; after the tower's final norm where it has one of that width (ViT), and
+    the last grid before attention pooling where the tower is a ResNet. Float32, all parameters frozen.
     """
 
     def __init__(self, config: ClipConfig) -> None:
@@ -79,7 +79,7 @@ class ClipEncoder(nn.Module):
 
 
 def _build_tower(source: TowerSource) -> nn.Module:
-    no_text = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 0}
+    no_text = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
     try:
         model = open_clip.CLIP(**source.architecture, text_cfg=no_text)
     except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as err:

@@ -23,8 +23,8 @@ _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 class TowerSource:
     """What it takes to build a vision tower.
 
-    `architecture`: embed_dim, vision_cfg and quick_gelu, as `open_clip.CLIP` takes them. `state`: the tower's own state
-    dict, None for random weights; `origin` names it in messages. `preprocessing`: fields of open_clip's `PreprocessCfg`.
+    `architecture`: embed_dim, vision_cfg and quick_gelu, as `open_clip.CLIP` takes them. `state`: the tower's own
+    state dict, None for random weights; `origin` names it in messages. `preprocessing`: fields of `PreprocessCfg`.
     """
 
     architecture: dict[str, object]
@@ -98,7 +98,7 @@ def _from_tag(model: str | Architecture, tag: str, architecture: dict[str, objec
         raise ComponentError(
             f'no weights "{tag}" are published for this architecture.' + (f' Did you mean "{close}"?' if close else ""),
             option="weights",
-            fix=f'Published: {", ".join(known) or "none"}. Or name a local file ("./weights.safetensors"), or "random".',
+            fix=f'Published: {", ".join(known) or "none"}. Or name a local file ("./clip.safetensors"), or "random".',
         )
     try:
         file = Path(open_clip.download_pretrained(published))
@@ -127,7 +127,8 @@ def _where_to_put(repository: str, url: str) -> str:
     else:
         what = url
         how = f"put it into {Path('~/.cache/clip').expanduser()}"
-    return f'Needed: {what}; {how}.\nOr put the file anywhere and name it: "weights": "./{Path(url).name or "open_clip_model.safetensors"}".'
+    name = Path(url).name or "open_clip_model.safetensors"
+    return f'Needed: {what}; {how}.\\nOr put the file anywhere and name it: "weights": "./{name}".'
 
 
 def _read_file(file: Path) -> tuple[dict[str, Tensor], bool]:
@@ -153,8 +154,9 @@ def _tower_state(state: dict[str, Tensor], origin: Path) -> dict[str, Tensor]:
     tower = {name.removeprefix("visual."): value for name, value in state.items() if name.startswith("visual.")}
     if not tower:
         raise BadCheckpoint(
-            f'{origin} holds no CLIP vision tower: no name starts with "visual.". First names: {", ".join(list(state)[:3])}.',
+            f'{origin} holds no CLIP vision tower: no name starts with "visual.".',
             option="weights",
+            fix=f"Its first names: {', '.join(list(state)[:3])}.",
         )
     return tower
 

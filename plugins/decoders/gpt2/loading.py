@@ -1,0 +1,179 @@
+"""Tokenizers and language models from where the config says: the hub, a folder, or nothing but an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    logging,
+)
+
+from ....core.protocols import BadCheckpoint, ComponentError, MissingLibrary, MissingWeights, is_local_path
+from . import LanguageModelConfig, LoraOptions
+
+LoadedT = TypeVar("LoadedT")
+
+
+def load_tokenizer(config: LanguageModelConfig) -> PreTrainedTokenizerFast:
+    """The tokenizer of the weights, or the one that is named. Raises `ComponentError` when captions could not end."""
+    is_own = config.tokenizer == "own"
+    name, option = (config.weights, "weights") if is_own else (str(config.tokenizer), "tokenizer")
+    tokenizer = _fetch(AutoTokenizer.from_pretrained, name, option)
+    if not tokenizer.is_fast:
+        raise ComponentError(f"{name} has no fast tokenizer (tokenizer.json).", option=option, fix="Convert it first.")
+    if tokenizer.eos_token_id is None:
+        raise ComponentError(
+            f"the tokenizer of {name} has no EOS token, so no caption could end.",
+            option=option,
+            fix="Set eos_token in its tokenizer_config.json, or name another tokenizer.",
+        )
+    return tokenizer
+
+
+def load_architecture(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
+    """The transformers config: the weights' own, or the one the options describe. No weight is read.
+
+    Raises `ComponentError` when the weights are of another architecture, or know fewer tokens than the tokenizer.
+    """
+    if config.weights == "random":
+        return _described(config.random_architecture(), tokenizer)
+    found = _fetch(AutoConfig.from_pretrained, config.weights, "weights")
+    if config.model_type() not in (None, found.model_type):
+        raise BadCheckpoint(
+            f'{config.weights} is a "{found.model_type}" and not a "{config.model_type()}" model.',
+            option="weights",
+            fix='Use decoder "causal-lm" for it.',
+        )
+    if len(tokenizer) > found.get_text_config().vocab_size:
+        raise ComponentError(
+            f"the tokenizer has {len(tokenizer)} tokens, but the weights know {found.get_text_config().vocab_size}.",
+            option="tokenizer",
+            fix='Use "own", or the tokenizer that the weights were trained with.',
+        )
+    return found
+
+
+def _described(fields: dict[str, object], tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
+    # pad_token_id: where it is set, that token's embedding stays zero. Nothing is ever padded with it here.
+    ids = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
+    try:
+        return AutoConfig.for_model(**{**fields, **ids, "vocab_size": len(tokenizer)})
+    except Exception as err:  # an unknown model_type, or values that the architecture's own config refuses
+        message = str(err).partition(". ")[0]
+        raise ComponentError(
+            f"transformers knows no such architecture: {message}", option="architecture", fix="Correct the fields."
+        ) from err
+
+
+def build_model(config: LanguageModelConfig, assets: Path) -> PreTrainedModel:
+    """The language model in float32, with the architecture that `prepare` kept in `assets`.
+
+    Raises `MissingWeights` or `BadCheckpoint` when the weights are not here, damaged, or of another architecture.
+    """
+    is_gone = config.weights != "random" and is_local_path(config.weights) and not Path(config.weights).exists()
+    # A run that tuned every weight has all of them in its checkpoints, and outlives the folder it started from.
+    if config.weights == "random" or (is_gone and config.tuning == "full"):
+        architecture = AutoConfig.from_pretrained(assets)
+        try:
+            return AutoModelForCausalLM.from_config(architecture, dtype=torch.float32)
+        except ValueError as err:
+            raise ComponentError(
+                f'"{architecture.model_type}" is no causal language model in transformers.',
+                option="architecture",
+                fix="Name a model_type that has a ForCausalLM class.",
+            ) from err
+    model, report = _fetch(
+        lambda name: AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True),
+        config.weights,
+        "weights",
+    )
+    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
+        raise BadCheckpoint(
+            f"{config.weights} lacks {len(missing)} weights of a {type(model).__name__}: {', '.join(missing[:3])}"
+            + (", ..." if len(missing) > 3 else "."),
+            option="weights",
+            fix="Name a checkpoint of this architecture that holds every weight.",
+        )
+    return model
+
+
+def add_adapters(model: PreTrainedModel, lora: LoraOptions) -> None:
+    """Puts LoRA adapters into `model` in place; they alone are trainable after it.
+
+    Raises `MissingLibrary` without peft, and `ComponentError` when the targets do not exist.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as err:
+        raise MissingLibrary(
+            'tuning "lora" needs the library peft.', option="tuning", fix='pip install "capfw[lora]"'
+        ) from err
+    options = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets) if lora.targets else None,
+        fan_in_fan_out=model.config.model_type == "gpt2",  # its layers are stored transposed
+    )
+    try:
+        inject_adapter_in_model(options, model)
+    except ValueError as err:
+        linear = sorted({name.rpartition(".")[2] for name, m in model.named_modules() if hasattr(m, "weight")})
+        raise ComponentError(
+            f"peft cannot place the adapters: {str(err).partition('. ')[0]}.",
+            option="lora",
+            fix=f"Set targets to names of layers of this model: {', '.join(linear)}.",
+        ) from err
+
+
+def _fetch(load: Callable[[str], LoadedT], name: str, option: str) -> LoadedT:
+    """`load(name)`, quietly, with errors that say what to do."""
+    if is_local_path(name) and not Path(name).is_dir():
+        raise MissingWeights(f"{name} is not a folder.", option=option, fix="Name a folder saved by save_pretrained.")
+    try:
+        with _quiet():
+            return load(name)
+    except OSError as err:
+        # transformers raises OSError for whatever is not there, in the folder or on the hub.
+        raise MissingWeights(
+            f'"{name}" lacks a file, or cannot be fetched: {_first_line(err)}',
+            option=option,
+            fix="Put config.json, model.safetensors and the tokenizer's files into a folder, and name it here as "
+            f'"./folder"; or fetch "{name}" where there is a network.'
+            if not is_local_path(name)
+            else "It must hold config.json, model.safetensors and the tokenizer's files.",
+        ) from err
+    except Exception as err:  # damaged files make their readers raise almost anything
+        raise BadCheckpoint(
+            f"{name} cannot be read: {_first_line(err)}",
+            option=option,
+            fix="Its files are damaged, or of an architecture this decoder cannot read: fetch them again, or name others.",
+        ) from err
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps transformers' own progress bars and reports off the screen; what matters in them, we raise."""
+    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bar:
+            logging.enable_progress_bar()
+
+
+def _first_line(err: Exception) -> str:
+    return next(iter(str(err).splitlines()), "") or type(err).__name__

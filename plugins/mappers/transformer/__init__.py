@@ -1,0 +1,55 @@
+"""Transformer mapper: learned prefix queries read the image tokens through self-attention."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from ....core.protocols import Component, ComponentConfig, FeatureKind, hookimpl
+
+
+class TransformerConfig(ComponentConfig):
+    """Options of the Transformer mapper."""
+
+    prefix_length: int = Field(10, ge=1, description="Prefix vectors per image (P): as many learned queries.")
+    num_image_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Image tokens a pooled embedding is unfolded into; null: as many as the prefix has, or the encoder's "
+        "own where it emits patch tokens. A number needs a pooled embedding.",
+    )
+    position_embeddings: bool = Field(
+        False, description="Add a learned position to each patch token, for grids of a CNN, which carry none. Needs tokens."
+    )
+    num_layers: int = Field(8, ge=1, description="Encoder layers.")
+    num_heads: int = Field(8, ge=1, description="Attention heads; must divide the decoder's width E.")
+    mlp_ratio: float = Field(4.0, gt=0, description="Width of the feed-forward part, in multiples of E.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout while training.")
+
+    @model_validator(mode="after")
+    def _one_kind_of_features(self) -> Self:
+        if self.position_embeddings and self.num_image_tokens is not None:
+            raise ValueError("num_image_tokens is for pooled embeddings, position_embeddings for tokens: leave one out.")
+        return self
+
+    def required_features(self) -> FeatureKind | None:
+        """Both kinds, unless an option has a meaning for one only."""
+        if self.num_image_tokens is not None:
+            return "pooled"
+        return "tokens" if self.position_embeddings else None
+
+
+@hookimpl
+def register_mappers() -> list[Component]:
+    """The mapper of this plugin."""
+    return [
+        Component(
+            name="transformer",
+            config=TransformerConfig,
+            target=f"{__name__}.model:TransformerMapper",
+            summary="Pre-norm Transformer over image tokens and learned prefix queries; pooled or patch tokens.",
+            example=TransformerConfig(prefix_length=2, num_layers=1, num_heads=2),
+            source="ClipCap (Mokady et al., 2021, arXiv 2111.09734), section 3.2; with torch.nn's encoder layers",
+        )
+    ]

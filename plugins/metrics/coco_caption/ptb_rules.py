@@ -1,0 +1,236 @@
+r"""The lexical rules of Penn Treebank tokenisation, as Stanford's PTBTokenizer (CoreNLP 3.4.1) applies them.
+
+A rule is a pattern, a pattern of what must stand `before` it can hold (looked at, not taken), and what to make of the
+text. Case never matters in literal text, and always in a [character class]: `M(?i:iss)\.` is the title, "miss." is not.
+Tokens that coco-caption removes are dropped here; which kind of quotation mark or dash they were makes no difference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SPACE = r"[ \t\xa0\u2000-\u200A\u3000]"
+SPACE_OR_LINE = r"[ \t\xa0\u2000-\u200A\u3000\r\n\u2028\u2029\x0b\x0c\x85]"
+DIGIT = r"[\d\u07C0-\u07C9]"
+LETTER = (  # up to U+FFFF: \w without digits, the underscore and number-like characters
+    r"[^\W\d_²³¹¼-¾⁰⁴-⁹₀-₉\u2150-\u2189\u2460-\u249B\u24EA-\u24FF\u2776-\u2793\u3007\u3021-\u3029\u3220-\u3229"
+    r"\u3248-\u325F\u3280-\u3289\u32B1-\u32BF\U00010000-\U0010FFFF]"
+)
+ALNUM = f"(?:{LETTER}|{DIGIT})"
+MARK = (  # accents, vowel signs and the like, and the soft hyphen: parts of words that are not letters
+    r"[\u00AD\u02C2-\u02C5\u02D2-\u02DF\u02E5-\u02EB\u02ED\u02EF-\u036F\u0375\u0378\u0379\u0384\u0385\u03F6"
+    r"\u0483-\u0487\u055A-\u055F\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0615-\u061A\u064B-\u065E\u0670"
+    r"\u06D6-\u06E4\u06E7-\u06ED\u06FD\u06FE\u070F\u0711\u0730-\u074C\u07A6-\u07B0\u07EB-\u07F3\u0900-\u0903\u093C"
+    r"\u093E-\u094E\u0951-\u0955\u0962\u0963\u0981-\u0983\u09BC\u09BE-\u09C4\u09C7\u09C8\u09CB-\u09CD\u09D7\u09E2"
+    r"\u09E3\u0A01-\u0A03\u0A3C\u0A3E-\u0A4F\u0A81-\u0A83\u0ABC\u0ABE-\u0ACF\u0B82\u0BBE-\u0BC2\u0BC6-\u0BC8"
+    r"\u0BCA-\u0BCD\u0C01-\u0C03\u0C3E-\u0C56\u0D3E-\u0D44\u0D46-\u0D48\u0E31\u0E34-\u0E3A\u0E47-\u0E4E\u0EB1"
+    r"\u0EB4-\u0EBC\u0EC8-\u0ECD]"
+)
+WORD_LETTER = f"(?:{LETTER}|{MARK}|&[aeiouAEIOU](?i:acute|grave|uml);)"
+WORD_CHAR = f"(?:{WORD_LETTER}|{DIGIT})"
+WORD = f"{WORD_LETTER}{WORD_CHAR}*(?:[.!?]{WORD_LETTER}{WORD_CHAR}*)*"
+
+APOSTROPHE = r"(?:['\x92’]|(?i:&apos;))"
+APOSTROPHE_LIKE = rf"(?:{APOSTROPHE}|[`\x91‘‛])"
+AUXILIARY = rf"{APOSTROPHE}(?:[msdMSD]|(?i:re|ve|ll))"  # 's, 'll
+NEGATION = f"(?i:n){APOSTROPHE_LIKE}(?i:t)"  # n't
+APOSTROPHE_WORDS = (
+    f"{APOSTROPHE}(?i:n){APOSTROPHE}?",  # rock 'n' roll
+    f"(?:[lLdDjJ]|(?i:dunkin|somethin|ol)){APOSTROPHE}",
+    f"{APOSTROPHE}(?i:em|till?|cause)",
+    f"{APOSTROPHE}[2-9](?i:0s)",
+    f"[A-HJ-XZn]{APOSTROPHE_LIKE}{LETTER}{{2,}}",  # O'Brien
+    f"{LETTER}+[aeiouyAEIOUY]{APOSTROPHE_LIKE}[aeiouA-Z]{LETTER}*",
+    r"(?i:cont'd\.?|nor'easter|c'mon|e'er|s'mores|ev'ry|li'l|nat'l)",
+    f"(?i:o){APOSTROPHE_LIKE}(?i:o)",
+)
+QUOTES = rf"(?:''|[`\u2018-\u201F\x91-\x94\u2039\u203A\u00AB\u00BB]{{1,2}}|{APOSTROPHE})"
+AMPERSAND = r"(?:&|(?i:&amp;))"
+INSIDE_SENTENCE = r"[,;:\u3001]"  # after these a full stop was an abbreviation's
+
+NUMBER = rf"[-+]?(?:{DIGIT}+(?:[.:,\u00AD\u066B\u066C]{DIGIT}+)*|(?:[.:,\u00AD\u066B\u066C]{DIGIT}+)+)"
+FRACTION = rf"(?:{DIGIT}{{1,4}}[- \xa0])?{DIGIT}{{1,4}}(?:\\?/|\u2044){DIGIT}{{1,4}}"
+PHONE = r"(?:\([0-9]{2,3}\)[ \xa0]?|(?:\+\+?)?(?:[0-9]{2,4}[- \xa0])?[0-9]{2,4}[- \xa0])[0-9]{3,4}[- \xa0]?[0-9]{3,5}"
+PHONE_WITH_DOTS = r"(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}"
+
+ACRONYM = (  # of two letters and more
+    r"(?:[A-Za-z](?:\.[A-Za-z])+|(?i:(?:canada|sino|korean|eu|japan|non)-u\.s|u\.s\.-(?:u\.k|u\.s\.s\.r)))"
+)
+ELIDED = f"(?:[dDoOlL]{APOSTROPHE_LIKE}{ALNUM})?"  # d'Avignon
+THING = rf"{ELIDED}{ALNUM}+(?:[-_\u058A\u2010\u2011]{ELIDED}{ALNUM}+)*"
+HYPHENATED = rf"[A-Za-z0-9][A-Za-z0-9.,\u00AD]*(?:-(?:{ACRONYM}\.|[A-Za-z0-9\u00AD]+))+"
+SLASH_PART = r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
+JOINED_CAPITALS = rf"[A-Z]+(?:(?:\+|{AMPERSAND})[A-Z]+)+"  # AT&T
+
+ABBREVIATION_WITH_STOP = (
+    r"(?:(?i:jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thu|thurs|fri|ala|ariz|calif|colo|conn|ct|dak"
+    r"|fla|ga|ind|kans?|ky|md|mich|minn|mo|mont|neb|nev|okla|penn|tenn|va|vt|wisc?|wyo|inc|cos?|corp|ltd|plc|rt|bancorp"
+    r"|bhd|assn|univ|intl|sys|tel|est|ext|sq|jr|sr|bros|ed\.d|ph\.d|blvd|rd|esq|etc|al|seq|bldg)"
+    r"|A(?i:z)|A(?i:rk)|D(?i:el)|I(?i:ll)|L(?i:a)|M(?i:ass)|M(?i:iss)|O(?i:re)|P(?i:a)|T(?i:ex)|W(?i:ash)"
+    r"|(?i:p{1,2}t)[ye](?i:s?))\."
+)
+ABBREVIATION = (
+    r"(?:(?i:mr|mrs|ms|drs?|profs?|sens?|reps?|attys?|lt|col|gen|messrs|govs?|adm|rev|maj|sgt|cpl|pvt|capt|ste?|ave"
+    r"|pres|lieut|hon|brig|co?mdr|pfc|spc|supts?|det|mt|ft|adj|adv|asst|assoc|ens|insp|mlle|mme|msgr|sfc"
+    rf"|vs|alex|wm|jos|cie|a\.k\.a|cf|treas|ph|invt|elec|natl|dept)|M(?i:iss)|(?i:m)[ft](?i:g)|[v]|{ACRONYM}|[A-Za-z])"
+)
+ABBREVIATION_OF_NUMBERED = r"(?i:ca|figs?|prop|nos?|arts?|bldg|pp|op)\."
+SENTENCE_OPENERS = (
+    "About According Additionally After An A As At But Earlier He Her Here However If In It Last Many More Mr. Ms. Now "
+    "Once One Other Our She Since So Some Such That The Their Then There These They This We When While What Yet You"
+)
+OPENER = "|".join(f"{word[0]}(?i:{re.escape(word[1:])})" for word in SENTENCE_OPENERS.split())
+
+ATTRIBUTE = r"[A-Za-z][A-Za-z0-9_:.\-]*(?: *= *(?:'[^']*'|\"[^\"]*\"|[A-Za-z][A-Za-z0-9_:.\-]*))?"
+TAG_NAME = r"[A-Za-z][A-Za-z0-9_:.\-]*"
+TAG = rf"<(?:[!?][A-Za-z\-][^>\r\n]*|{TAG_NAME}(?: +{ATTRIBUTE})* */?|/{TAG_NAME}) *>"
+URL = r"(?i:https?)://[^ \t\n\f\r\"<>|(){}]+[^ \t\n\f\r\"<>|.!?(){},-]"
+URL_PATH = r"(?:/[^ \t\n\f\r\"<>|()]+[^ \t\n\f\r\"<>|.!?(){},-])?"
+# ",-_" is a range: capitals and digits are not in these labels.
+HOST = r"(?:[^ \t\n\f\r\"`'<>|.!?(){},-_$]+\.)+(?i:com|net|org|edu)"
+WWW_HOST = r"(?i:www)\.(?:[^ \t\n\f\r\"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}"
+EMAIL = (
+    r"(?:(?i:&lt;)|<)?[a-zA-Z0-9][^ \t\n\f\r\"<>|()\xa0{}]*@(?:[^ \t\n\f\r\"<>|(){}.\xa0]+\.)*"
+    r"[^ \t\n\f\r\"<>|(){}.\xa0]+(?:(?i:&gt;)|>)?"
+)
+FILE_NAME = (
+    rf"{WORD_CHAR}+(?:\.{WORD_CHAR}+)*\.(?i:bat|bmp|c|class|cgi|cpp|dll|doc|docx|exe|gif|gz|h|htm|html|jar|java|jpeg|jpg"
+    r"|mov|mp3|pdf|php|pl|png|ppt|ps|py|sql|tar|txt|wav|x|xml|zip)"
+)
+SMILEY = r"[<>]?[:;=][\-o*']?[()DPdpO\\{@|\[\]]"
+ASIAN_SMILEY = (
+    r"(?:[\^x=~<>]\.\[\^x=<>\]|[\-\^x=~<>']_[\-\^x=~<>']"
+    r"|\([\-\^x=~<>'][_.]?[\-\^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\))"
+)
+SYMBOL = (  # each one a token of its own
+    r"[+%&~\^|\\=/¡¦-©¬®-±´¶-¸¿×÷\u00B2\u00B3\u00B5\u00B9\u00BA\u037E\u0387\u0589\u05BE\u05C0\u05C3\u05C6\u05F3\u05F4"
+    r"\u0600-\u0603\u0606-\u060A\u060C\u0614\u061B\u061E\u061F\u066A\u066D\u06D4\u0700-\u070D\u07F6-\u07F8\u0964\u0965"
+    r"\u0E4F\u1FBD\u2016\u2017\u2020-\u2023\u2030-\u2038\u203B\u203E-\u2042\u2044\u207A-\u207E\u208A-\u208E"
+    r"\u2100-\u214F\u2190-\u2BFF\u3001\u3002\u3012\u30FB\uFF01-\uFF0F\uFF1A-\uFF20\uFF3B-\uFF40\uFF5B-\uFF65]"
+)
+
+
+def _keep(token: str) -> str:
+    return token
+
+
+def _drop(token: str) -> str:
+    return ""
+
+
+def _without_soft_hyphens(token: str) -> str:
+    return token.replace("\u00ad", "") or "-"
+
+
+def _ascii_quotes(token: str) -> str:
+    token = re.sub(r"[\x92’›]|&apos;", "'", re.sub(r"[\x91‘‛‹]", "`", token))
+    return re.sub(r"[\x94”»\"]|&quot;", "''", re.sub(r"[\x93“«]", "``", token))
+
+
+def _plain_ampersand(token: str) -> str:
+    return re.sub(r"(?i:&amp;)", "&", token)
+
+
+def _in_one_piece(token: str) -> str:
+    """Binds what stands apart with no-break spaces: "3 1/2" is one token."""
+    return token.replace(" ", "\u00a0").replace("(", "-LRB-").replace(")", "-RRB-")
+
+
+REPLACEMENTS = {
+    **{"{": "-LCB-", "}": "-RCB-", "[": "-LSB-", "]": "-RSB-", "(": "-LRB-", ")": "-RRB-"},
+    **{"&lt;": "<", "&gt;": ">"},
+    **{"¢": "cents", "£": "#", "\x80": "$", "¤": "$", "₠": "$", "€": "$"},
+    **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"},
+}
+
+
+def _replacement(token: str) -> str:
+    return REPLACEMENTS.get(token.lower(), token)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`pattern` has the token as its first group and may look further; `token_of` turns that text into a token, or ""."""
+
+    pattern: re.Pattern[str]
+    token_of: Callable[[str], str]
+
+
+def _rule(token: str, token_of: Callable[[str], str] = _keep, *, before: str = "") -> Rule:
+    return Rule(re.compile(f"({token}){before}"), token_of)
+
+
+ASSIMILATIONS = {"can": "not", "gon": "na", "got": "ta", "lem": "me", "gim": "me", "wan": "na"}
+
+# In order of precedence between rules that reach equally far.
+RULES = (
+    _rule(r"(?:(?i:c)\+\+|(?i:[cf])#)"),
+    *(_rule(f"(?i:{head})", before=f"(?i:{tail})") for head, tail in ASSIMILATIONS.items()),
+    _rule("'(?i:t)", before="(?i:was)"),
+    _rule(f"{APOSTROPHE}(?i:t)", before="(?i:is)"),
+    _rule(TAG, _in_one_piece),
+    _rule(r"(?:(?i:&(?:md|mdash|ndash);)|[\x96\x97\u2013-\u2015])", _drop),
+    _rule("(?i:&amp;)", _plain_ampersand),
+    _rule("&(?i:ht|tl|ur|lr|qc|ql|qr|odq|cdq|#[0-9]+);"),
+    _rule(WORD, _without_soft_hyphens, before=AUXILIARY),
+    _rule(r"[A-Za-z\u00AD]*[A-MO-Za-mo-z]\u00AD*", _without_soft_hyphens, before=NEGATION),
+    _rule(WORD, _without_soft_hyphens),
+    *(_rule(word) for word in APOSTROPHE_WORDS),
+    _rule(f"(?i:y){APOSTROPHE}", before=LETTER),
+    _rule(URL),
+    _rule(WWW_HOST + URL_PATH),
+    _rule(HOST + URL_PATH),
+    _rule(EMAIL),
+    _rule(f"(?:@[a-zA-Z_][a-zA-Z_0-9]*|#{WORD_LETTER}+)"),
+    _rule(AUXILIARY, _ascii_quotes, before="[^A-Za-z]"),
+    _rule(NEGATION, _ascii_quotes, before="[^A-Za-z]"),
+    _rule(f"{DIGIT}{{1,2}}[-/]{DIGIT}{{1,2}}[-/]{DIGIT}{{2,4}}"),
+    _rule(NUMBER, _without_soft_hyphens),
+    _rule(r"[\u207A\u207B\u208A\u208B]?(?:[\u2070¹²³\u2074-\u2079]+|[\u2080-\u2089]+)"),
+    _rule(FRACTION, _in_one_piece),
+    _rule(r"[\u00BC-\u00BE\u2153-\u215E]", _replacement),
+    _rule(r"(?i:-(?:rrb|lrb|rcb|lcb|rsb|lsb)-|c\.d\.s|pro-|anti-)"),
+    _rule(f"(?i:s{AMPERSAND}p-500|s{AMPERSAND}ls|cap{APOSTROPHE}n|c{APOSTROPHE}est)", _plain_ampersand),
+    _rule(rf"{SLASH_PART}(?:\\?/{SLASH_PART}){{1,2}}"),
+    _rule(r"(?:[A-Z]*\$|#)"),
+    _rule(r"[¢-¥\x80\u20A0\u20A4\u20AC\u060B\u0E3F\uFFE0\uFFE1\uFFE5\uFFE6]", _replacement),
+    # After an acronym these words open a sentence, and its full stop is one. Longer acronyms keep theirs as well.
+    _rule("[A-Za-z]", before=rf"\.{SPACE_OR_LINE}+(?:{OPENER}|{TAG}){SPACE_OR_LINE}"),
+    _rule(ABBREVIATION_OF_NUMBERED, before=f"{SPACE_OR_LINE}?{DIGIT}"),
+    _rule(r"(?:(?i:pt)[eyEY]|(?i:co))\.", before=f"{SPACE}(?i:ltd|lim)"),
+    _rule(ABBREVIATION_WITH_STOP, before=r"[\s\S]{2}"),
+    _rule(ABBREVIATION_WITH_STOP),
+    _rule(rf"{ABBREVIATION}\."),
+    _rule(ABBREVIATION, before=SPACE),
+    _rule(ACRONYM, before=SPACE_OR_LINE),
+    _rule(f"{APOSTROPHE}[0-9][0-9]", before=SPACE_OR_LINE),
+    _rule(FILE_NAME, before=f"(?:{SPACE_OR_LINE}|[.?!,])"),
+    _rule(rf"{WORD}\.", _without_soft_hyphens, before=INSIDE_SENTENCE),
+    _rule(PHONE, _in_one_piece),
+    _rule(PHONE_WITH_DOTS),
+    _rule('(?:"|(?i:&quot;))', _ascii_quotes),
+    _rule("(?:[<>]|(?i:&lt;|&gt;))", _replacement),
+    _rule(SMILEY, _in_one_piece, before="[^A-Za-z0-9]"),
+    _rule(ASIAN_SMILEY, _in_one_piece),
+    _rule(r"[{}\[\]()]", _replacement),
+    _rule("-{1,4}", _drop),
+    _rule("-{5,}"),
+    _rule(r"(?:\.{3,5}|(?:\.[ \xa0]){2,4}\.|[\x85\u2026])", _drop),
+    _rule(r"(?:@+|#+|_+|\*+|(?:\\\*){1,3}|<<|>>)"),
+    _rule("[?!]+"),
+    _rule("[.,;:]", _drop),
+    _rule(HYPHENATED, _without_soft_hyphens),
+    _rule(rf"{HYPHENATED}\.", _without_soft_hyphens, before=INSIDE_SENTENCE),
+    _rule(rf"{THING}\.", before=INSIDE_SENTENCE),
+    _rule(THING),
+    _rule(rf"{JOINED_CAPITALS}\.", _plain_ampersand, before=INSIDE_SENTENCE),
+    _rule(JOINED_CAPITALS, _plain_ampersand),
+    _rule("'", _drop, before=rf"[A-Za-z](?!{SPACE_OR_LINE})[\s\S]"),  # 'slide: a quotation mark, no 's
+    _rule(QUOTES, _ascii_quotes),
+    _rule(AUXILIARY, _ascii_quotes),
+    _rule(NEGATION, _ascii_quotes),
+    _rule(SYMBOL),
+    _rule("(?i:&nbsp;)", _drop),
+)

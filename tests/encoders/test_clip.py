@@ -1,0 +1,295 @@
+"""Encoder "clip": what comes out equals open_clip's and transformers' own pipelines on the same files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
+from capfw.plugins.encoders.clip import ClipConfig
+from capfw.plugins.encoders.clip.model import ClipEncoder
+from PIL import Image
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+VIT = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
+    "text_cfg": {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1},
+}
+ARCHITECTURE = {key: VIT[key] for key in ("embed_dim", "vision_cfg")}
+
+
+def build(**options: Any) -> ClipEncoder:
+    return ClipEncoder(ClipConfig(**options))
+
+
+def photo(width: int = 57, height: int = 41, seed: int = 0) -> Image.Image:
+    values = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
+    return Image.fromarray(values.to(torch.uint8).numpy())
+
+
+def pixels_of(encoder: ClipEncoder) -> torch.Tensor:
+    return torch.stack([encoder.preprocess(photo(seed=seed)) for seed in range(3)])
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def original() -> open_clip.CLIP:
+    return open_clip.CLIP(**VIT).eval()
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_embedding_equals_open_clip(original: open_clip.CLIP, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"clip{suffix}"
+    if suffix == ".pt":  # as open_clip's training saves it
+        torch.save(
+            {"epoch": 3, "name": "x", "state_dict": {f"module.{k}": v for k, v in original.state_dict().items()}}, file
+        )
+    else:
+        save_file(original.state_dict(), file)
+    encoder = build(model=ARCHITECTURE, weights=str(file))
+    transform = open_clip.image_transform(32, is_train=False)
+    expected = torch.stack([transform(photo(seed=seed)) for seed in range(3)])
+    pixels = pixels_of(encoder)
+    assert torch.equal(pixels, expected)
+    with torch.no_grad():
+        embedding = original.encode_image(expected, normalize=True)
+    torch.testing.assert_close(encoder.encode(pixels), embedding[:, None])
+    raw = build(model=ARCHITECTURE, weights=str(file), normalize=False)
+    torch.testing.assert_close(F.normalize(raw.encode(pixels), dim=-1), embedding[:, None])
+    assert not torch.allclose(raw.encode(pixels).norm(dim=-1), torch.ones(3, 1))
+    assert encoder.feature_shape == FeatureShape(num_tokens=1, dim=24)
+
+
+def test_vit_tokens_are_the_normed_patches(original: open_clip.CLIP, tmp_path: Path) -> None:
+    save_file(original.state_dict(), tmp_path / "clip.safetensors")
+    encoder = build(model=ARCHITECTURE, weights=str(tmp_path / "clip.safetensors"), features="tokens")
+    pixels = pixels_of(encoder)
+    original.visual.output_tokens = True
+    with torch.no_grad():
+        _, tokens = original.visual(pixels)
+    torch.testing.assert_close(encoder.encode(pixels), tokens)
+    assert encoder.feature_shape == FeatureShape(num_tokens=16, dim=32)
+
+
+def test_resnet_tokens_are_the_grid_before_attention_pooling() -> None:
+    architecture = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16},
+    }
+    encoder = build(model=architecture, weights="random", features="tokens")
+    assert encoder.feature_shape == FeatureShape(num_tokens=4, dim=256)
+    pixels = torch.randn(2, 3, 64, 64)
+    tower = encoder.tower
+    with torch.no_grad():
+        grid = tower.layer4(tower.layer3(tower.layer2(tower.layer1(tower.stem(pixels)))))
+    torch.testing.assert_close(encoder.encode(pixels)[:, 3], grid[:, :, 1, 1])
+    pooled = build(model=architecture, weights="random")
+    assert pooled.feature_shape == FeatureShape(num_tokens=1, dim=8)
+
+
+def test_coca_and_timm_towers() -> None:
+    vision = VIT["vision_cfg"] | {"attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True}
+    coca = {"embed_dim": 24, "vision_cfg": vision}
+    assert build(model=coca, weights="random").feature_shape == FeatureShape(1, 24)
+    assert build(model=coca, weights="random", features="tokens").feature_shape == FeatureShape(16, 32)
+    timm = {"embed_dim": 24, "vision_cfg": {"timm_model_name": "test_convnext", "image_size": 160, "timm_pool": "avg"}}
+    assert build(model=timm, weights="random").feature_shape == FeatureShape(1, 24)
+    assert build(model=timm, weights="random", features="tokens").feature_shape.num_tokens == 25
+
+
+def test_openai_archive_is_quick_gelu(tmp_path: Path) -> None:
+    """OpenAI publishes fp16 TorchScript archives with three extra buffers."""
+    original = open_clip.CLIP(**VIT, quick_gelu=True).eval()
+    for name, value in (("input_resolution", 32), ("context_length", 8), ("vocab_size", 20)):
+        if hasattr(original, name):
+            delattr(original, name)
+        original.register_buffer(name, torch.tensor(value))
+    original.half().float()
+    original.forward = original.encode_image
+    with torch.no_grad():
+        torch.jit.trace(original, torch.zeros(1, 3, 32, 32), check_trace=False).half().save(str(tmp_path / "openai.pt"))
+    encoder = build(model=ARCHITECTURE, weights=str(tmp_path / "openai.pt"))
+    pixels = pixels_of(encoder)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.encode(pixels)[:, 0], original.encode_image(pixels, normalize=True))
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("model", "is_quick"), [("ViT-B-32", True), ("ViT-B-32-quickgelu", True)])
+def test_openai_tag_is_quick_gelu(model: str, is_quick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Full size, yet a small file: one number, expanded.
+    shapes = {k: v.shape for k, v in build(model=model, weights="random").tower.state_dict().items()}
+    state = {f"visual.{k}": torch.full((1,), 0.01).expand(shape) for k, shape in shapes.items()}
+    torch.save(state, tmp_path / "openai.pt")
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda facts: str(tmp_path / "openai.pt"))
+    encoder = build(model=model, weights="openai")
+    has_quick = any(isinstance(m, open_clip.transformer.QuickGELU) for m in encoder.tower.modules())
+    assert has_quick is is_quick
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_transformers_folder(tmp_path: Path, activation: str) -> None:
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    vision = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "layer_norm_eps": 1e-3,
+    }
+    text = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "vocab_size": 20,
+    }
+    config = CLIPConfig(
+        vision_config=vision | {"image_size": 32, "patch_size": 8, "hidden_act": activation},
+        text_config=text | {"bos_token_id": 1, "eos_token_id": 2},
+        projection_dim=24,
+    )
+    original = CLIPModel(config).eval()
+    for parameter in original.parameters():  # the library's own initialisation leaves biases at zero
+        torch.nn.init.normal_(parameter, std=0.3)
+    original.save_pretrained(tmp_path)
+    mean, std = [0.4, 0.5, 0.6], [0.3, 0.2, 0.25]
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32, image_mean=mean, image_std=std).save_pretrained(
+        tmp_path
+    )
+
+    encoder = build(weights=str(tmp_path))
+    reference = open_clip.image_transform(32, is_train=False, mean=tuple(mean), std=tuple(std))(photo())
+    assert torch.equal(encoder.preprocess(photo()), reference)
+    pixels = pixels_of(encoder)
+    with torch.no_grad():
+        expected = original.get_image_features(pixel_values=pixels).pooler_output
+    torch.testing.assert_close(encoder.encode(pixels)[:, 0], F.normalize(expected, dim=-1), rtol=1e-4, atol=1e-5)
+    tokens = build(weights=str(tmp_path), features="tokens").encode(pixels)
+    with torch.no_grad():
+        hidden = original.vision_model(pixels).last_hidden_state
+        expected = original.vision_model.post_layernorm(hidden)[:, 1:]
+    torch.testing.assert_close(tokens, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path) -> None:
+    save_file(original.state_dict(), tmp_path / "open_clip_model.safetensors")
+    saved = {"model_cfg": VIT, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "resize_mode": "squash"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(saved))
+    encoder = build(weights=str(tmp_path))
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}")
+    assert torch.equal(encoder.preprocess(photo()), transform(photo()))
+    with torch.no_grad():
+        expected = model.eval().encode_image(pixels_of(encoder), normalize=True)
+    torch.testing.assert_close(encoder.encode(pixels_of(encoder))[:, 0], expected)
+    with pytest.raises(ComponentError, match="says its own architecture"):
+        build(model=ARCHITECTURE, weights=str(tmp_path))
+
+
+def test_preprocessing_of_published_weights() -> None:
+    """Even with random or local weights, SigLIP's architecture keeps SigLIP's preprocessing."""
+    from capfw.plugins.encoders.clip.sources import find_source
+
+    siglip = find_source(ClipConfig(model="ViT-B-16-SigLIP", weights="random")).preprocessing
+    assert (siglip["mean"], siglip["resize_mode"]) == ((0.5, 0.5, 0.5), "squash")
+    encoder = build(model=ARCHITECTURE, weights="random", mean=(0, 0, 0), std=(1, 1, 1), resize_mode="squash")
+    white = encoder.preprocess(Image.new("RGB", (3, 9), (255, 255, 255)))
+    assert torch.equal(white, torch.ones(3, 32, 32))
+
+
+def test_one_pixel_and_batches() -> None:
+    encoder = build(model=ARCHITECTURE, weights="random", features="tokens")
+    pixels = torch.stack([encoder.preprocess(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
+    assert pixels.shape == (3, 3, 32, 32)
+    together = encoder.encode(pixels)
+    alone = torch.cat([encoder.encode(each[None]) for each in pixels])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+    assert not encoder.training
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_only_the_vision_tower_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        encoder = build(model="ViT-B-32", weights="random")
+    assert sum(p.numel() for p in encoder.parameters()) == 87_849_216  # of 151,277,313
+    assert not caplog.records
+
+
+def test_fingerprint_and_pickle() -> None:
+    encoder = build(model=ARCHITECTURE, weights="random")
+    again = pickle.loads(pickle.dumps(encoder))
+    assert again.fingerprint() == encoder.fingerprint()
+    assert torch.equal(again.preprocess(photo()), encoder.preprocess(photo()))
+    options: dict[str, Any] = {"model": ARCHITECTURE, "weights": "random"}
+    changes: list[dict[str, Any]] = [
+        {},
+        {"std": (1, 1, 1)},
+        {"normalize": False},
+        {"features": "tokens"},
+        {"model": ARCHITECTURE | {"quick_gelu": True}},
+    ]
+    prints = []
+    for change in changes:
+        torch.manual_seed(0)
+        prints.append(build(**options | change).fingerprint())
+    assert len(set(prints)) == len(changes)
+    assert prints[0] == encoder.fingerprint()  # same weights, same options
+    assert build(**options).fingerprint() not in prints  # the next random weights
+
+
+def test_errors_say_what_and_where(original: open_clip.CLIP, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ComponentError, match=r'no architecture "ViT-B32".*\s.*') as caught:
+        build(model="ViT-B32", weights="random")
+    assert 'Did you mean "ViT-B-32"?' in str(caught.value)
+    with pytest.raises(ComponentError, match='no weights "opnai"') as caught:
+        build(model="ViT-B-32", weights="opnai")
+    assert 'Did you mean "openai"?' in str(caught.value)
+    with pytest.raises(ValueError, match="need an architecture"):
+        ClipConfig(weights="openai")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "nothing"))
+    with pytest.raises(MissingWeights) as caught:
+        build(model="RN50x4", weights="openai")
+    assert "timm/resnet50x4_clip.openai" in str(caught.value)
+    assert '"weights": "./' in str(caught.value)
+
+    state = original.state_dict()
+    file = tmp_path / "clip.pt"
+    torch.save({k: v for k, v in state.items() if k != "visual.conv1.weight"}, file)
+    with pytest.raises(BadCheckpoint, match=r"clip\.pt does not fit.*1 missing: conv1\.weight\."):
+        build(model=ARCHITECTURE, weights=str(file))
+    torch.save(state, file)
+    other = {"embed_dim": 20, "vision_cfg": VIT["vision_cfg"]}
+    with pytest.raises(BadCheckpoint, match=r"proj \(32, 24\) \(needed \(32, 20\)\)"):
+        build(model=other, weights=str(file))
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(BadCheckpoint, match=r"clip\.pt cannot be read as weights"):
+        build(model=ARCHITECTURE, weights=str(file))
+    torch.save({"fc.weight": torch.ones(2)}, file)
+    with pytest.raises(BadCheckpoint, match="holds no CLIP vision tower"):
+        build(model=ARCHITECTURE, weights=str(file))
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("executed"),)
+
+
+def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"visual.proj": Bomb()}, tmp_path / "bomb.pt")
+    with pytest.raises(BadCheckpoint, match=r"bomb\.pt"):
+        build(model=ARCHITECTURE, weights=str(tmp_path / "bomb.pt"))
+    assert not Path("executed").exists()
