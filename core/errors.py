@@ -14,6 +14,10 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return lowered[matches[0]] if matches else None
 
 
+class CapfwWarning(UserWarning):
+    """Something a user should know of a result; the engine passes it on as a notice."""
+
+
 class CapfwError(Exception):
     """Base of every error a user can cause.
 

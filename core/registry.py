@@ -113,7 +113,7 @@ class Registry:
 
     @property
     def hook(self) -> pluggy.HookRelay:
-        """pluggy's hooks, for the events of a run."""
+        """Pluggy's hooks, for the events of a run."""
         return self._manager.hook
 
     def components(self, kind: Kind) -> tuple[Component, ...]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PlainSerializer, 
 from .errors import PluginError, Problem, SpecError, nearest
 from .problems import from_pydantic, pointer
 from .protocols import (
+    AverageBeamOptions,
     BeamOptions,
     Component,
     ComponentConfig,
@@ -237,7 +238,7 @@ def _compatibility(draft: Mapping[str, Any]) -> list[Problem]:
 def _cross_checks(spec: RunSpec) -> list[Problem]:
     problems = []
     generate, train = spec.generate, spec.train
-    if isinstance(generate, BeamOptions) and generate.num_captions > generate.num_beams:
+    if isinstance(generate, BeamOptions | AverageBeamOptions) and generate.num_captions > generate.num_beams:
         message = f"{generate.num_captions} captions cannot come out of {generate.num_beams} beams."
         problems.append(Problem("/generate/num_captions", message, f"At most {generate.num_beams}, or more num_beams."))
     if train.micro_batch_size is not None and train.micro_batch_size > train.batch_size:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ..errors import CapfwError, RunError
-from ..protocols import BeamOptions, Encoder, GreedyOptions, NucleusOptions
+from ..protocols import Encoder, GenerateOptions
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
 from . import images
@@ -71,7 +71,7 @@ class Captioner:
     def caption(
         self,
         sources: Sequence[ImageInput],
-        options: GreedyOptions | BeamOptions | NucleusOptions | None = None,
+        options: GenerateOptions | None = None,
     ) -> list[tuple[Caption, ...]]:
         """Captions of each image, the likeliest first; `options` default to those of the run's spec.
 
@@ -87,7 +87,7 @@ class Captioner:
     def stream(
         self,
         sources: Iterable[ImageInput],
-        options: GreedyOptions | BeamOptions | NucleusOptions | None = None,
+        options: GenerateOptions | None = None,
     ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
         """Each source with its captions, in order and in batches; with the error where it cannot be read."""
         options = options or self.spec.generate
@@ -101,7 +101,7 @@ class Captioner:
             yield from self._caption_batch(batch, options)
 
     def _caption_batch(
-        self, sources: Sequence[ImageInput], options: GreedyOptions | BeamOptions | NucleusOptions
+        self, sources: Sequence[ImageInput], options: GenerateOptions
     ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
         pixels: list[torch.Tensor] = []
         errors: dict[int, CapfwError] = {}
@@ -114,9 +114,7 @@ class Captioner:
         for place, source in enumerate(sources):
             yield source, errors[place] if place in errors else next(captions)
 
-    def _caption_pixels(
-        self, pixels: torch.Tensor, options: GreedyOptions | BeamOptions | NucleusOptions
-    ) -> list[tuple[Caption, ...]]:
+    def _caption_pixels(self, pixels: torch.Tensor, options: GenerateOptions) -> list[tuple[Caption, ...]]:
         stored = torch.float16 if self.spec.features.dtype == "float16" else torch.float32
         with torch.inference_mode():
             features = self.encoder.encode(pixels.to(self.device)).to(stored).float()  # (B, N, D)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..protocols import BeamOptions, GreedyOptions, ImageId, NucleusOptions
+from ..protocols import GenerateOptions, ImageId
 from .features import SplitFeatures
 from .model import CaptioningModel
 
@@ -32,7 +32,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def caption_features(
     model: CaptioningModel,
     features: Tensor,
-    options: GreedyOptions | BeamOptions | NucleusOptions,
+    options: GenerateOptions,
     *,
     seed: str,
     precision: str,
@@ -51,7 +51,7 @@ def caption_features(
 def caption_split(
     model: CaptioningModel,
     features: SplitFeatures,
-    options: GreedyOptions | BeamOptions | NucleusOptions,
+    options: GenerateOptions,
     *,
     seed: int,
     precision: str,

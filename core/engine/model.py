@@ -6,23 +6,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import BadCheckpoint
 from ..protocols import (
-    BeamOptions,
     Decoder,
     FeatureShape,
     Generated,
-    GreedyOptions,
+    GenerateOptions,
     Mapper,
-    NucleusOptions,
     TokenBatch,
     weights_fingerprint,
 )
-import torch
 
 
 class CaptioningModel(nn.Module):
@@ -59,7 +57,7 @@ class CaptioningModel(nn.Module):
         """Teacher forcing: summed loss over target tokens, and their number."""
         return self.as_decoder.loss(self.prefix(features), tokens)
 
-    def generate(self, features: Tensor, options: GreedyOptions | BeamOptions | NucleusOptions) -> Generated:
+    def generate(self, features: Tensor, options: GenerateOptions) -> Generated:
         """Captions for features (B, N, D)."""
         return self.as_decoder.generate(self.prefix(features), options)
 

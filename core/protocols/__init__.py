@@ -3,6 +3,7 @@
 from ..errors import (
     BadCheckpoint,
     CapfwError,
+    CapfwWarning,
     ComponentError,
     DataError,
     IncompatibleComponents,
@@ -14,7 +15,7 @@ from .checkpoints import load_exactly, read_weights
 from .component import KINDS, Component, ComponentConfig, Kind
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
 from .fingerprint import weights_fingerprint
-from .generation import BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
+from .generation import AverageBeamOptions, BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
 from .hookspecs import hookimpl
 from .parts import Dataset, Decoder, Encoder, ImageMetric, Mapper, Metric
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
@@ -22,9 +23,11 @@ from .shapes import FeatureKind, FeatureShape, Generated, ImageId, ImageSource, 
 
 __all__ = [
     "KINDS",
+    "AverageBeamOptions",
     "BadCheckpoint",
     "BeamOptions",
     "CapfwError",
+    "CapfwWarning",
     "Component",
     "ComponentConfig",
     "ComponentError",

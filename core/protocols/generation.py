@@ -34,6 +34,15 @@ class BeamOptions(_Options):
     num_captions: int = Field(1, ge=1, description="Captions returned per image; at most `num_beams`.")
 
 
+class AverageBeamOptions(_Options):
+    """ClipCap's beam search: beams rank by their mean log-probability per token, finished ones among the open."""
+
+    method: Literal["average-beam"] = Field("average-beam", description="ClipCap's beam search.")
+    num_beams: int = Field(5, ge=2, description="Captions kept at every step, finished ones among them.")
+    temperature: float = Field(1.0, gt=0, description="Divides the logits the beams are ranked by.")
+    num_captions: int = Field(1, ge=1, description="Captions returned per image; at most `num_beams`.")
+
+
 class NucleusOptions(_Options):
     """Sampling from the smallest set of tokens whose probability reaches `top_p` (Holtzman et al., 2020)."""
 
@@ -43,4 +52,6 @@ class NucleusOptions(_Options):
     num_captions: int = Field(1, ge=1, description="Captions sampled per image.")
 
 
-GenerateOptions: TypeAlias = Annotated[GreedyOptions | BeamOptions | NucleusOptions, Field(discriminator="method")]
+GenerateOptions: TypeAlias = Annotated[
+    GreedyOptions | BeamOptions | AverageBeamOptions | NucleusOptions, Field(discriminator="method")
+]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from .component import ComponentConfig
-from .generation import BeamOptions, GreedyOptions, NucleusOptions
+from .generation import GenerateOptions
 from .shapes import FeatureShape, Generated, ImageId, ImageSource, Sample, Scores, TokenBatch
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Decoder(_ModuleMethods, Protocol):
         Position P - 1 of the prefix (B, P, E) predicts the first token. A row's loss depends on nothing but that row.
         """
 
-    def generate(self, prefix: Tensor, options: GreedyOptions | BeamOptions | NucleusOptions) -> Generated:
+    def generate(self, prefix: Tensor, options: GenerateOptions) -> Generated:
         """Continues each prefix (B, P, E) with `options.num_captions` captions."""
 
     def detokenize(self, ids: Sequence[Sequence[int]]) -> list[str]:

@@ -12,9 +12,11 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ....core.protocols import (
+    AverageBeamOptions,
     BeamOptions,
     ComponentError,
     Generated,
+    GenerateOptions,
     GreedyOptions,
     IncompatibleComponents,
     NucleusOptions,
@@ -23,7 +25,7 @@ from ....core.protocols import (
 from . import LanguageModelConfig
 from .loading import add_adapters, build_model, load_architecture, load_tokenizer
 from .logits import head_reads, wide
-from .search import Continued, Limits, Steps, beam_search, continue_rows, nucleus_probabilities
+from .search import Continued, Limits, Steps, average_beam_search, beam_search, continue_rows, nucleus_probabilities
 from .vocabulary import join_words, learn_vocabulary
 
 
@@ -58,7 +60,9 @@ class LanguageModel(nn.Module):
     def prepare(cls, config: LanguageModelConfig, *, captions: Iterable[str], assets: Path) -> None:
         """Keeps tokenizer.json and the architecture (config.json) with the run; learns the vocabulary if asked to."""
         if config.tokenizer == "from-captions":
-            assert config.vocabulary_unit and config.vocabulary_size and config.min_frequency  # the config fills them in
+            assert (
+                config.vocabulary_unit and config.vocabulary_size and config.min_frequency
+            )  # the config fills them in
             tokenizer = learn_vocabulary(
                 captions,
                 unit=config.vocabulary_unit,
@@ -69,6 +73,22 @@ class LanguageModel(nn.Module):
             tokenizer = load_tokenizer(config)
         load_architecture(config, tokenizer).save_pretrained(assets)
         tokenizer.save_pretrained(assets)
+
+    @staticmethod
+    def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
+        """Names of GPT-2's entries in a checkpoint of ClipCap or of its successors, and what they are called here.
+
+        None: known, and to be left out. Those are the causal masks that transformers once stored, and the output layer,
+        which is the token table.
+        """
+        renamed: dict[str, str | None] = {}
+        for name in names:
+            if name == "task_prefix_embeds":
+                renamed[name] = "task_prompt"
+            elif name.startswith("gpt."):
+                is_left_out = name.endswith((".attn.bias", ".attn.masked_bias")) or name == "gpt.lm_head.weight"
+                renamed[name] = None if is_left_out else f"model.{name.removeprefix('gpt.')}"
+        return renamed
 
     @property
     def embed_dim(self) -> int:
@@ -115,7 +135,7 @@ class LanguageModel(nn.Module):
             return wide(self.model(inputs_embeds=inputs, use_cache=False).logits)
 
     @torch.no_grad()
-    def generate(self, prefix: Tensor, options: GreedyOptions | BeamOptions | NucleusOptions) -> Generated:
+    def generate(self, prefix: Tensor, options: GenerateOptions) -> Generated:
         was_training = self.training
         self.eval()
         try:
@@ -125,9 +145,9 @@ class LanguageModel(nn.Module):
         log_probs = torch.tensor([each.log_prob for each in continued], dtype=torch.float32, device=prefix.device)
         return Generated([each.ids for each in continued], log_probs)
 
-    def _continue(self, context: Tensor, options: GreedyOptions | BeamOptions | NucleusOptions) -> list[Continued]:
+    def _continue(self, context: Tensor, options: GenerateOptions) -> list[Continued]:
         self._check_positions(context.shape[1], options.max_tokens)
-        rows = options.num_beams if isinstance(options, BeamOptions) else options.num_captions
+        rows = options.num_beams if isinstance(options, BeamOptions | AverageBeamOptions) else options.num_captions
         steps = Steps(self.model, context.repeat_interleave(rows, dim=0), use_cache=options.use_cache)
         unknown = self.tokenizer.unk_token_id
         is_learned = self.config.tokenizer == "from-captions"
@@ -142,10 +162,15 @@ class LanguageModel(nn.Module):
                     return torch.multinomial(probabilities, 1)[:, 0]
 
                 return _likeliest_first(continue_rows(steps, draw, limits), rows)
-            case BeamOptions():
-                captions = beam_search(steps, limits, num_beams=rows, length_penalty=options.length_penalty)
+            case BeamOptions(length_penalty=length_penalty):
+                captions = beam_search(steps, limits, num_beams=rows, length_penalty=length_penalty)
                 return [each for image in captions for each in image[: options.num_captions]]
-        raise ComponentError(f'this decoder cannot generate by "{options.method}".', fix="Use another /generate/method.")
+            case AverageBeamOptions(temperature=temperature):
+                captions = average_beam_search(steps, limits, num_beams=rows, temperature=temperature)
+                return [each for image in captions for each in image[: options.num_captions]]
+        raise ComponentError(
+            f'this decoder cannot generate by "{options.method}".', fix="Use another /generate/method."
+        )
 
     def _check_positions(self, num_given: int, max_tokens: int) -> None:
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

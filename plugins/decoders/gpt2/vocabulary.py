@@ -20,9 +20,7 @@ _QUOTED = re.compile(r'" ([^"]*) "')
 _SLASH = re.compile(r" / ")
 
 
-def learn_vocabulary(
-    captions: Iterable[str], *, unit: str, size: int, min_frequency: int
-) -> PreTrainedTokenizerFast:
+def learn_vocabulary(captions: Iterable[str], *, unit: str, size: int, min_frequency: int) -> PreTrainedTokenizerFast:
     """A tokenizer for lower-case words or subwords, punctuation apart, with the tokens `EOS` (id 0) and `UNKNOWN` (1)."""
     if unit == "words":
         model, trainer_class, extra = models.WordLevel(unk_token=UNKNOWN), trainers.WordLevelTrainer, {}

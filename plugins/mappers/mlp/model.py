@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from ....core.protocols import FeatureShape
@@ -24,3 +26,9 @@ class MlpMapper(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         flat = self.layers(features[:, 0])  # (B, P * E)
         return flat.view(-1, self.prefix_length, self.embed_dim)  # (B, P, E)
+
+    @staticmethod
+    def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
+        """Names of this mapper's entries in a checkpoint of ClipCap or of its successors, and what they are called here."""
+        roots = ("clip_project.model.", "mapping_network.model.")
+        return {name: f"layers.{name.removeprefix(root)}" for name in names for root in roots if name.startswith(root)}

@@ -20,7 +20,8 @@ class TransformerConfig(ComponentConfig):
         "own where it emits patch tokens. A number needs a pooled embedding.",
     )
     position_embeddings: bool = Field(
-        False, description="Add a learned position to each patch token, for grids of a CNN, which carry none. Needs tokens."
+        False,
+        description="Add a learned position to each patch token, for grids of a CNN, which carry none. Needs tokens.",
     )
     num_layers: int = Field(8, ge=1, description="Encoder layers.")
     num_heads: int = Field(8, ge=1, description="Attention heads; must divide the decoder's width E.")
@@ -30,7 +31,9 @@ class TransformerConfig(ComponentConfig):
     @model_validator(mode="after")
     def _one_kind_of_features(self) -> Self:
         if self.position_embeddings and self.num_image_tokens is not None:
-            raise ValueError("num_image_tokens is for pooled embeddings, position_embeddings for tokens: leave one out.")
+            raise ValueError(
+                "num_image_tokens is for pooled embeddings, position_embeddings for tokens: leave one out."
+            )
         return self
 
     def required_features(self) -> FeatureKind | None:

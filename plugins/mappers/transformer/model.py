@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -52,6 +54,17 @@ class TransformerMapper(nn.Module):
         queries = self.prefix_queries.expand(len(features), -1, -1)  # (B, P, E)
         read = self.layers(torch.cat([tokens, queries], dim=1))  # (B, tokens + P, E)
         return read[:, self.num_image_tokens :]  # (B, P, E)
+
+    @staticmethod
+    def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
+        """Names of this mapper's entries in a checkpoint of gpt2-image-captioning, and what they are called here."""
+        roots = {"linear.": "project.", "prefix_const": "prefix_queries", "transformer.layers.": "layers."}
+        return {
+            name: name.removeprefix("mapping_network.").replace(root, ours, 1)
+            for name in names
+            for root, ours in roots.items()
+            if name.startswith(f"mapping_network.{root}")
+        }
 
 
 def _check(config: TransformerConfig, features: FeatureShape, embed_dim: int) -> None:

@@ -30,7 +30,7 @@ OPEN_END = re.compile(rf"(?<![A-Za-z])(?:[A-Za-z]\.|{ABBREVIATION_OF_NUMBERED})\
 
 
 def tokenize_all(captions: Iterable[str]) -> list[str]:
-    """Tokenizes captions in the order given, each seeing the caption after it: exactly one run of the Java tokenizer."""
+    """Tokenizes captions in the order given, each seeing the one after it, as one run of the Java tokenizer does."""
     captions = list(captions)
     following, tokenized = "", []
     for caption in reversed(captions):

@@ -32,8 +32,8 @@ WORD_LETTER = f"(?:{LETTER}|{MARK}|&[aeiouAEIOU](?i:acute|grave|uml);)"
 WORD_CHAR = f"(?:{WORD_LETTER}|{DIGIT})"
 WORD = f"{WORD_LETTER}{WORD_CHAR}*(?:[.!?]{WORD_LETTER}{WORD_CHAR}*)*"
 
-APOSTROPHE = r"(?:['\x92’]|(?i:&apos;))"
-APOSTROPHE_LIKE = rf"(?:{APOSTROPHE}|[`\x91‘‛])"
+APOSTROPHE = r"(?:['\x92\u2019]|(?i:&apos;))"
+APOSTROPHE_LIKE = rf"(?:{APOSTROPHE}|[`\x91\u2018\u201B])"
 AUXILIARY = rf"{APOSTROPHE}(?:[msdMSD]|(?i:re|ve|ll))"  # 's, 'll
 NEGATION = f"(?i:n){APOSTROPHE_LIKE}(?i:t)"  # n't
 APOSTROPHE_WORDS = (
@@ -105,8 +105,8 @@ ASIAN_SMILEY = (
     r"|\([\-\^x=~<>'][_.]?[\-\^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\))"
 )
 SYMBOL = (  # each one a token of its own
-    r"[+%&~\^|\\=/¡¦-©¬®-±´¶-¸¿×÷\u00B2\u00B3\u00B5\u00B9\u00BA\u037E\u0387\u0589\u05BE\u05C0\u05C3\u05C6\u05F3\u05F4"
-    r"\u0600-\u0603\u0606-\u060A\u060C\u0614\u061B\u061E\u061F\u066A\u066D\u06D4\u0700-\u070D\u07F6-\u07F8\u0964\u0965"
+    r"[+%&~\^|\\=/\xA1\xA6-\xA9\xAC\xAE-\xB1\xB4\xB6-\xB8\xBF\xD7\xF7\u037E\u0387\u0589\u05BE\u05C0\u05C3\u05C6\u05F3"
+    r"\u05F4\u0600-\u0603\u0606-\u060A\u060C\u0614\u061B\u061E\u061F\u066A\u066D\u06D4\u0700-\u070D\u07F6-\u07F8\u0964\u0965"
     r"\u0E4F\u1FBD\u2016\u2017\u2020-\u2023\u2030-\u2038\u203B\u203E-\u2042\u2044\u207A-\u207E\u208A-\u208E"
     r"\u2100-\u214F\u2190-\u2BFF\u3001\u3002\u3012\u30FB\uFF01-\uFF0F\uFF1A-\uFF20\uFF3B-\uFF40\uFF5B-\uFF65]"
 )
@@ -125,8 +125,8 @@ def _without_soft_hyphens(token: str) -> str:
 
 
 def _ascii_quotes(token: str) -> str:
-    token = re.sub(r"[\x92’›]|&apos;", "'", re.sub(r"[\x91‘‛‹]", "`", token))
-    return re.sub(r"[\x94”»\"]|&quot;", "''", re.sub(r"[\x93“«]", "``", token))
+    token = re.sub(r"[\x92\u2019\u203A]|&apos;", "'", re.sub(r"[\x91\u2018\u201B\u2039]", "`", token))
+    return re.sub(r"[\x94\u201D\xBB\"]|&quot;", "''", re.sub(r"[\x93\u201C\xAB]", "``", token))
 
 
 def _plain_ampersand(token: str) -> str:
@@ -138,12 +138,13 @@ def _in_one_piece(token: str) -> str:
     return token.replace(" ", "\u00a0").replace("(", "-LRB-").replace(")", "-RRB-")
 
 
-REPLACEMENTS = {
-    **{"{": "-LCB-", "}": "-RCB-", "[": "-LSB-", "]": "-RSB-", "(": "-LRB-", ")": "-RRB-"},
-    **{"&lt;": "<", "&gt;": ">"},
-    **{"¢": "cents", "£": "#", "\x80": "$", "¤": "$", "₠": "$", "€": "$"},
-    **{"¼": "1/4", "½": "1/2", "¾": "3/4", "⅓": "1/3", "⅔": "2/3"},
-}
+REPLACEMENTS = dict(
+    pair.split()
+    for pair in (
+        "{ -LCB-", "} -RCB-", "[ -LSB-", "] -RSB-", "( -LRB-", ") -RRB-", "&lt; <", "&gt; >",
+        "¢ cents", "£ #", "\x80 $", "¤ $", "₠ $", "€ $", "¼ 1/4", "½ 1/2", "¾ 3/4", "⅓ 1/3", "⅔ 2/3",
+    )
+)  # fmt: skip
 
 
 def _replacement(token: str) -> str:
@@ -152,7 +153,7 @@ def _replacement(token: str) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """`pattern` has the token as its first group and may look further; `token_of` turns that text into a token, or ""."""
+    """`pattern` has the token's text as its first group and may look further; `token_of` makes the token of it, or ""."""
 
     pattern: re.Pattern[str]
     token_of: Callable[[str], str]

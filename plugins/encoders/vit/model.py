@@ -1,0 +1,164 @@
+"""The heavy half of encoder "vit"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from PIL.Image import Image
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTConfig, ViTImageProcessor, ViTModel
+from transformers.utils import logging
+
+from ....core.protocols import (
+    BadCheckpoint,
+    ComponentError,
+    FeatureShape,
+    MissingWeights,
+    is_local_path,
+    weights_fingerprint,
+)
+from . import VitArchitecture, VitConfig
+
+
+class VitEncoder(nn.Module):
+    """Encodes RGB images with a Vision Transformer of the transformers library.
+
+    Pooled: (B, 1, D), the first token of `last_hidden_state` (after the final norm in ViT, DeiT and DINO; CLIP norms
+    only its `pooler_output`), or `pooler_output`. Tokens: the patch tokens of `last_hidden_state` (B, N, D), row by row;
+    [CLS] before them if asked for; register and distillation tokens never. Float32, all parameters frozen.
+
+    Preprocessing is the checkpoint's own image processor, in transformers' torchvision backend (its default; the
+    resize works on uint8). Random models take pixels in -1..1 at their image size.
+    """
+
+    def __init__(self, config: VitConfig) -> None:
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model that does not work like a ViT."""
+        super().__init__()
+        self.features, self.pooling, self.include_cls = config.features, config.pooling, config.include_cls
+        if config.weights == "random":
+            self.model, self.processor = _build_random(config.architecture or VitArchitecture())
+        else:
+            self.model, self.processor = _load(config.weights, needs_pooler=config.pooling == "pooler")
+        if config.pooling != "pooler" and getattr(self.model, "pooler", None) is not None:
+            self.model.pooler = None  # not used here, and random where the checkpoint has none
+        self.requires_grad_(False).eval()
+        pixels = self.preprocess(_blank_image())
+        self._num_prefix_tokens = self._count_prefix_tokens(pixels)
+        if self._num_prefix_tokens == 0 and (self.include_cls or (self.features == "pooled" and self.pooling == "cls")):
+            raise ComponentError(
+                f"{type(self.model).__name__} has no [CLS] token.",
+                option="include_cls" if self.include_cls else "pooling",
+                fix='Set "include_cls" to false.' if self.include_cls else 'Set "pooling" to "pooler".',
+            )
+        features = self.encode(pixels[None])
+        self.feature_shape = FeatureShape(num_tokens=features.shape[1], dim=features.shape[2])
+
+    def preprocess(self, image: Image) -> Tensor:
+        pixels: Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        output = self.model(pixel_values=pixels)
+        tokens: Tensor = output.last_hidden_state  # (B, prefix + patches, D)
+        if self.features == "tokens":
+            patches = tokens[:, self._num_prefix_tokens :]
+            return torch.cat([tokens[:, :1], patches], dim=1).float() if self.include_cls else patches.float()
+        if self.pooling == "cls":
+            return tokens[:, :1].float()
+        pooled: Tensor = output.pooler_output
+        return pooled[:, None].float()  # (B, 1, D)
+
+    def fingerprint(self) -> str:
+        processing = self.processor.to_dict()
+        facts = (self.model.config.to_json_string(), sorted(map(repr, processing.items())))
+        return weights_fingerprint(self.model, *facts, self.features, self.pooling, self.include_cls)
+
+    @torch.no_grad()
+    def _count_prefix_tokens(self, pixels: Tensor) -> int:
+        """Tokens before the patches: [CLS], and registers or a distillation token where the model has them."""
+        output = self.model(pixel_values=pixels[None])
+        tokens, patch_size = output.last_hidden_state, getattr(self.model.config, "patch_size", None)
+        if tokens.ndim != 3 or not isinstance(patch_size, int):
+            raise ComponentError(
+                f"{type(self.model).__name__} does not emit a sequence of patch tokens.",
+                option="weights",
+                fix='Encoder "timm" reads other architectures.',
+            )
+        if self.pooling == "pooler" and getattr(output, "pooler_output", None) is None:
+            raise ComponentError(
+                f"{type(self.model).__name__} has no pooler output.", option="pooling", fix='Set "pooling" to "cls".'
+            )
+        height, width = pixels.shape[-2:]
+        num_prefix_tokens: int = tokens.shape[1] - (height // patch_size) * (width // patch_size)
+        return num_prefix_tokens
+
+
+def _build_random(architecture: VitArchitecture) -> tuple[nn.Module, ViTImageProcessor]:
+    config = ViTConfig(
+        image_size=architecture.image_size,
+        patch_size=architecture.patch_size,
+        hidden_size=architecture.width,
+        num_hidden_layers=architecture.num_layers,
+        num_attention_heads=architecture.num_heads,
+        intermediate_size=round(architecture.width * architecture.mlp_ratio),
+    )
+    side = {"height": architecture.image_size, "width": architecture.image_size}
+    return ViTModel(config), ViTImageProcessor(size=side)  # mean and deviation 0.5
+
+
+def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProcessor]:
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(weights)
+            config = getattr(config, "vision_config", config)  # CLIP and SigLIP: the vision tower alone
+            model, found = AutoModel.from_pretrained(
+                weights, config=config, dtype=torch.float32, output_loading_info=True, weights_only=True
+            )
+            processor = AutoImageProcessor.from_pretrained(weights, backend="torchvision")
+    except Exception as err:  # transformers raises almost anything on damaged files
+        raise _explain(weights, err) from err
+    missing = [name for name in found["missing_keys"] if needs_pooler or not name.startswith("pooler.")]
+    if missing:
+        hint = ' It has no trained pooler: set "pooling" to "cls".' if missing[0].startswith("pooler.") else ""
+        raise BadCheckpoint(
+            f"{weights} lacks {len(missing)} weights of {type(model).__name__}: {', '.join(sorted(missing)[:3])}.{hint}",
+            option="weights",
+        )
+    return model, processor
+
+
+def _explain(weights: str, err: Exception) -> ComponentError:
+    reason = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
+    if is_local_path(weights):
+        return BadCheckpoint(
+            f"{weights} cannot be loaded: {reason}",
+            option="weights",
+            fix="A folder needs config.json, model.safetensors and preprocessor_config.json, whole, as save_pretrained "
+            "writes them (the model's and the image processor's).",
+        )
+    return MissingWeights(
+        f'"{weights}" is not on this machine and cannot be fetched: {reason}',
+        option="weights",
+        fix=f"`hf download {weights}` where there is a network fills the Hugging Face cache, which can be copied here.\n"
+        'Or save model and image processor into a folder and name it: "weights": "./folder".',
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No report of weights that were left out (the text tower, a classifier): what matters is checked above."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _blank_image() -> Image:
+    from PIL import Image as images
+
+    return images.new("RGB", (64, 64))
