@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
@@ -131,6 +133,7 @@ class Registry:
         close = nearest(name, names)
         lines = [f"Registered: {', '.join(names) or 'none'}." + (f'  Did you mean "{close}"?' if close else "")]
         lines += [f"{p.label} is broken: {p.cause}" for p in self._found if p.state == "broken"]
+        lines += [f"{p.label} was left out." for p in self._found if p.state == "skipped"]
         lines.append(
             f"To use {_article(kind)} from another package, install it here; `capfw plugins` lists what was found."
         )
@@ -152,7 +155,8 @@ class Registry:
             self._found.append(plugin)
             return
         try:
-            loaded = point.load()
+            with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints must not mix with results
+                loaded = point.load()
         except (Exception, SystemExit) as err:  # a stranger's module may raise anything
             plugin.state, plugin.cause = "broken", f"importing {point.value} failed: {_describe(err)}"
             self._found.append(plugin)
@@ -161,6 +165,9 @@ class Registry:
 
     def _add(self, loaded: object, plugin: _Plugin) -> None:
         self._found.append(plugin)
+        if self._manager.is_registered(loaded):
+            plugin.state, plugin.cause = "broken", "it is the same module as another plugin"
+            return
         try:
             self._check_api(loaded)
             name = self._manager.register(loaded, name=f"{plugin.name} #{len(self._found)}")
@@ -185,13 +192,18 @@ class Registry:
             raise PluginError(f"it needs capfw plugin API {wanted}; this is {API_VERSION}")
 
     def _check_hooks(self, loaded: object) -> None:
+        """Raises `PluginError` for what pluggy lets pass: hooks that are misspelt, unmarked, or not there at all."""
         known = [name for name in vars(Hooks) if not name.startswith("_")]
-        for caller in self._manager.get_hookcallers(loaded) or []:
-            if caller.name not in known:
-                close = nearest(caller.name, known)
-                raise PluginError(
-                    f'no hook is called "{caller.name}"' + (f'; did you mean "{close}"?' if close else "")
-                )
+        implemented = [caller.name for caller in self._manager.get_hookcallers(loaded) or []]
+        for name in known:
+            if name.startswith("register_") and hasattr(loaded, name) and name not in implemented:
+                raise PluginError(f"{name} is not marked: write @hookimpl above it")
+        if not implemented:
+            raise PluginError("it implements no hook; its entry point must name the module that does")
+        for name in implemented:
+            if name not in known:
+                close = nearest(name, known)
+                raise PluginError(f'no hook is called "{name}"' + (f'; did you mean "{close}"?' if close else ""))
 
     def _ask(self, loaded: object, kind: Kind) -> list[Component]:
         hook_name = f"register_{kind}s"
@@ -215,6 +227,8 @@ def _check_component(component: Component, kind: Kind) -> None:
         raise PluginError(f'{what}: target {component.target!r} is not "package.module:Class"')
     if not (isinstance(component.config, type) and issubclass(component.config, ComponentConfig)):
         raise PluginError(f"{what}: config must be a subclass of ComponentConfig")
+    if "name" in component.config.model_fields:
+        raise PluginError(f'{what}: its config has a field "name"; in a spec that key names the component')
     if not isinstance(component.example, component.config):
         raise PluginError(f"{what}: example must be an instance of {component.config.__name__}")
 

@@ -50,13 +50,14 @@ def _field_schema(name: str, definitions: dict[str, Any]) -> dict[str, Any]:
         schema = _Own.model_json_schema(ref_template="#/$defs/{model}")
         definitions.update(schema["$defs"])
         return dict(schema["properties"][name])
-    return {
+    plain: dict[str, dict[str, Any]] = {
         "schema_": {"type": "string"},
         "capfw": {"const": 1},
         "description": {"type": "string"},
         "seed": {"type": "integer", "minimum": 0, "default": 42},
         "run_dir": {"type": "string"},
-    }[name]
+    }
+    return plain[name]
 
 
 def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict[str, Any]:

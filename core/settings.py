@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from .protocols import OutputPath
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class FeatureSettings(_Settings):
@@ -27,6 +27,7 @@ class FeatureSettings(_Settings):
     )
     store: OutputPath | None = Field(
         None,
+        strict=False,  # JSON has no paths, only strings
         description="Folder of the feature store, shared between runs; by default `features` beside the run directory.",
     )
 
@@ -55,3 +56,11 @@ class TrainSettings(_Settings):
         "CIDEr",
         description='Validation score that picks the best checkpoint, or "loss" for the lowest validation loss.',
     )
+
+    @field_validator("micro_batch_size")
+    @classmethod
+    def _at_most_a_step(cls, micro_batch_size: int | None, info: ValidationInfo) -> int | None:
+        batch_size = info.data.get("batch_size")  # absent when it was wrong itself
+        if micro_batch_size is not None and batch_size is not None and micro_batch_size > batch_size:
+            raise ValueError(f"{micro_batch_size} is more than batch_size, {batch_size}, of which it is a part")
+        return micro_batch_size

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PlainSerializer, ValidationError
 
 from .errors import PluginError, Problem, SpecError, nearest
+from .fields import shown
 from .problems import from_pydantic, pointer
 from .protocols import (
-    AverageBeamOptions,
-    BeamOptions,
     Component,
     ComponentConfig,
+    FeatureKind,
     GenerateOptions,
     GreedyOptions,
     Kind,
@@ -57,14 +58,16 @@ class RunSpec(BaseModel):
     schema_: str | None = Field(None, alias="$schema", description="For editors; ignored.")
     capfw: Literal[1] = Field(description="Version of the spec format.")
     description: str = Field("", description="What this run is, for people.")
-    seed: int = Field(42, ge=0, description="Seeds random weights, the order of captions, dropout and sampling.")
+    seed: int = Field(
+        42, ge=0, strict=True, description="Seeds random weights, the order of captions, dropout and sampling."
+    )
     data: _PartField = Field(description="Data set: images and their references.")
-    features: FeatureSettings = Field(default_factory=FeatureSettings, description="How images are encoded and kept.")
+    features: FeatureSettings = Field(FeatureSettings(), description="How images are encoded and kept.")
     encoder: _PartField = Field(description="Image encoder, frozen.")
     mapper: _PartField = Field(description="Mapping network, trained.")
     decoder: _PartField = Field(description="Language model, frozen or trained.")
-    train: TrainSettings = Field(default_factory=TrainSettings, description="How to train.")
-    generate: GenerateOptions = Field(default_factory=GreedyOptions, description="How to generate captions.")
+    train: TrainSettings = Field(TrainSettings(), description="How to train.")
+    generate: GenerateOptions = Field(GreedyOptions(), description="How to generate captions.")
     metrics: tuple[_PartField, ...] = Field(min_length=1, description="How to score captions.")
     run_dir: OutputPath = Field(description="Folder of everything this run writes.")
 
@@ -88,9 +91,8 @@ def load_spec(
 
     Raises `SpecError` with every problem found, each at its JSON pointer.
     """
-    name, raw, folder = _read(source)
+    name, raw, folder, problems = _read(source)
     registry = registry or Registry.discover()
-    problems: list[Problem] = []
     for place, value in (overrides or {}).items():
         problems += _override(raw, place, value)
     context = {"base_dir": base_dir or folder, "check_files": check_files}
@@ -104,9 +106,7 @@ def load_spec(
         reported = {problem.pointer for problem in part_problems}
         found = from_pydantic(err, raw, RunSpec)
         problems += [p for p in found if not any(r == p.pointer or r.startswith(p.pointer + "/") for r in reported)]
-    problems += _compatibility(draft)
-    if spec is not None:
-        problems += _cross_checks(spec)
+    problems += _compatibility(draft, registry) + _metrics_listed(draft) + _best_by(draft)
     if problems:
         raise SpecError(problems, source=name)
     assert spec is not None
@@ -116,22 +116,24 @@ def load_spec(
     return spec
 
 
-def _read(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path]:
+def _read(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path, list[Problem]]:
+    """Its name for messages, its JSON values, the folder its paths are relative to, and its repeated keys."""
     if isinstance(source, Mapping):
-        return "the spec", json.loads(json.dumps(source, default=str)), Path.cwd()
+        return "the spec", json.loads(json.dumps(source, default=str)), Path.cwd(), []
     path = Path(source)
 
     def refuse(message: str, fix: str) -> SpecError:
         return SpecError([Problem("", message, fix)], source=str(path))
 
-    def no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        keys = [key for key, _ in pairs]
-        if twice := sorted({key for key in keys if keys.count(key) > 1}):
-            raise refuse(f'the key "{twice[0]}" stands twice in one object.', "Keep one of them.")
-        return dict(pairs)
+    repeated: list[tuple[dict[str, object], str]] = []
+
+    def note_repeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        made = dict(pairs)
+        repeated.extend((made, key) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return made
 
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=no_duplicates)
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=note_repeated)
     except OSError as err:
         raise refuse(f"the spec cannot be read: {err.strerror}.", "Check the path.") from err
     except UnicodeDecodeError as err:
@@ -140,7 +142,22 @@ def _read(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any
         raise refuse(f"not JSON, line {err.lineno}, column {err.colno}: {err.msg}.", "Correct it there.") from err
     if not isinstance(raw, dict):
         raise refuse("a spec is a JSON object.", 'Begin with {"capfw": 1, ...}.')
-    return str(path), raw, path.resolve().parent
+    problems = [
+        Problem(pointer([*keys, key]), "this key stands twice in one object.", "Keep one of them.")
+        for keys, value in _objects(raw)
+        for owner, key in repeated
+        if owner is value
+    ]
+    return str(path), raw, path.resolve().parent, problems
+
+
+def _objects(value: object, keys: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], object]]:
+    """Every object in a JSON value, with its place."""
+    if isinstance(value, dict):
+        yield keys, value
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from _objects(child, (*keys, key))
 
 
 def parse_override(text: str) -> tuple[str, object]:
@@ -206,21 +223,29 @@ def _resolve(
 ) -> tuple[Any, list[Problem]]:
     names = ", ".join(component.name for component in registry.components(kind))
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        where = place if not isinstance(value, dict) else f"{place}/name"
-        return value, [Problem(where, f'{kind}: write an object with a "name".', f'{{"name": ...}}, one of: {names}.')]
+        fix = f'Write {{"name": ...}} with one of: {names or "none is installed"}.'
+        if not isinstance(value, dict):
+            return value, [Problem(place, f"{shown(value)} is not an object that names the {kind}.", fix)]
+        what = (
+            f"{shown(value['name'])} is not a string."
+            if "name" in value
+            else f"this is required: it says which {kind}."
+        )
+        return value, [Problem(f"{place}/name", what, fix)]
     try:
         component = registry.component(kind, value["name"])
     except PluginError as err:
         return value, [Problem(f"{place}/name", err.what, err.fix or "")]
     options = {key: option for key, option in value.items() if key != "name"}
     try:
-        config = component.config.model_validate(options, context=dict(context))
+        # Strict, and as JSON: "3" is no number and true is no 1, yet a list makes a tuple and a string a path.
+        config = component.config.model_validate_json(json.dumps(options), strict=True, context=dict(context))
     except ValidationError as err:
         return value, from_pydantic(err, options, component.config, place)
     return Part(kind, component, config), []
 
 
-def _compatibility(draft: Mapping[str, Any]) -> list[Problem]:
+def _compatibility(draft: Mapping[str, Any], registry: Registry) -> list[Problem]:
     encoder, mapper = draft.get("encoder"), draft.get("mapper")
     if not isinstance(encoder, Part) or not isinstance(mapper, Part):
         return []
@@ -230,28 +255,46 @@ def _compatibility(draft: Mapping[str, Any]) -> list[Problem]:
     needs = {"pooled": "one pooled embedding per image", "tokens": "patch tokens"}[required]
     gives = {"pooled": "one pooled embedding (B, 1, D)", "tokens": "patch tokens (B, N, D)"}[emitted]
     message = f'"{mapper.name}" needs {needs}, but encoder "{encoder.name}" emits {gives}.'
+    fitting = [c.name for c in registry.components("mapper") if c.example.required_features() in (None, emitted)]
+    ways = [f"set {place} to {shown(value)}" for place, value in _options_that_emit(encoder, required)]
+    ways += [f"use mapper {' or '.join(map(shown, fitting))}"] if fitting else []
+    fix = ", or ".join(ways) or f"use an encoder that emits {needs}"
+    return [Problem("/mapper", message, f"{fix[0].upper()}{fix[1:]}.")]
+
+
+def _options_that_emit(encoder: Part, wanted: FeatureKind) -> list[tuple[str, object]]:
+    """Options of the encoder that list their values, with the value under which it emits what is wanted."""
     return [
-        Problem("/mapper", message, f'Set /encoder/features to "{required}", or use a mapper that reads {emitted}.')
+        (pointer(["encoder", name]), value)
+        for name, field in encoder.component.config.model_fields.items()
+        if get_origin(field.annotation) is Literal
+        for value in get_args(field.annotation)
+        if encoder.config.model_copy(update={name: value}).emitted_features() == wanted
     ]
 
 
-def _cross_checks(spec: RunSpec) -> list[Problem]:
-    problems = []
-    generate, train = spec.generate, spec.train
-    if isinstance(generate, BeamOptions | AverageBeamOptions) and generate.num_captions > generate.num_beams:
-        message = f"{generate.num_captions} captions cannot come out of {generate.num_beams} beams."
-        problems.append(Problem("/generate/num_captions", message, f"At most {generate.num_beams}, or more num_beams."))
-    if train.micro_batch_size is not None and train.micro_batch_size > train.batch_size:
-        message = f"{train.micro_batch_size} is more than /train/batch_size, {train.batch_size}."
-        problems.append(
-            Problem("/train/micro_batch_size", message, "A step is cut into micro-batches: make it smaller.")
-        )
-    names = [name for metric in spec.metrics for name in metric.config.score_names()]
-    if train.best_by not in (*names, "loss"):
-        close = nearest(train.best_by, names)
-        fix = f'Scores of /metrics: {", ".join(names)}; or "loss".' + (f'  Did you mean "{close}"?' if close else "")
-        problems.append(Problem("/train/best_by", f'no metric of this spec yields "{train.best_by}".', fix))
-    for index, metric in enumerate(spec.metrics):
-        if metric in spec.metrics[:index]:
-            problems.append(Problem(f"/metrics/{index}", f'"{metric.name}" is listed twice.', "Remove one."))
-    return problems
+def _metrics_listed(draft: Mapping[str, Any]) -> list[Problem]:
+    metrics = draft.get("metrics")
+    return [
+        Problem(f"/metrics/{index}", f'"{metric.name}" is listed twice with the same options.', "Remove one.")
+        for index, metric in enumerate(metrics if isinstance(metrics, list) else [])
+        if isinstance(metric, Part) and metric in metrics[:index]
+    ]
+
+
+def _best_by(draft: Mapping[str, Any]) -> list[Problem]:
+    """Checked before the other settings are known to be right, and left alone while a metric is wrong."""
+    metrics, train = draft.get("metrics"), draft.get("train", {})
+    if not isinstance(metrics, list) or not isinstance(train, dict) or not all(isinstance(m, Part) for m in metrics):
+        return []
+    default = TrainSettings.model_fields["best_by"].default
+    best_by = train.get("best_by", default)
+    names = [*(name for metric in metrics for name in metric.config.score_names()), "loss"]
+    if best_by in names or not isinstance(best_by, str) or not metrics:
+        return []
+    close = nearest(best_by, names)
+    whose = "" if "best_by" in train else ", which is the default"
+    fix = f'Scores of /metrics: {", ".join(names[:-1]) or "none"}; or "loss".' + (
+        f'  Did you mean "{close}"?' if close else ""
+    )
+    return [Problem("/train/best_by", f"no metric of this spec yields {shown(best_by)}{whose}.", fix)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 
@@ -36,14 +36,16 @@ def _seeded(seed: int, what: str) -> Iterator[None]:
         yield
 
 
-def _expect(part: Part, built: object, protocol: type[PartT]) -> PartT:
+def _expect(part: Part, built: object, protocol: Callable[..., PartT]) -> PartT:
+    # mypy refuses a protocol where `type[PartT]` is wanted (python/mypy#4717); a callable says as much here.
+    assert isinstance(protocol, type)
     if not isinstance(built, protocol):
         raise PluginError(
             f'{part.kind} "{part.name}" ({part.component.target}) is not {protocol.__name__}: it lacks methods of the '
             "protocol.",
             fix="Run the conformance checks of capfw.core.conformance on it.",
         )
-    return built
+    return cast("PartT", built)
 
 
 def build_encoder(spec: RunSpec) -> Encoder:

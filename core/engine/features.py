@@ -23,7 +23,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import CapfwError, RunError, UnreadableImage
 from ..protocols import Encoder, FeatureShape, ImageId, ImageSource, Sample
-from ..spec import FeatureSettings, Part
+from ..settings import FeatureSettings
+from ..spec import Part
 from . import images
 from .atomic import write_json, write_tensors
 

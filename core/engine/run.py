@@ -13,10 +13,10 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import gather_object
 
-from ..errors import DataError
+from ..errors import DataError, RunError
 from ..protocols import Encoder, Evaluated, ImageId, Progress, RunEnded, RunStarted, Sample
 from ..registry import Registry
-from ..spec import RunSpec
+from ..spec import RunSpec, load_spec
 from .batches import Captions
 from .build import build_dataset, build_encoder, build_metrics, build_model, prepare_assets, splits_of
 from .checkpoint import Best, Position
@@ -172,8 +172,8 @@ class Job:
         self.accelerator.wait_for_everyone()
         return evaluation
 
-    def extract_all(self) -> None:
-        """Fills the feature store and reports images that cannot be read."""
+    def extract_all(self, *, is_recorded: bool = True) -> None:
+        """Fills the feature store and reports images that cannot be read; `is_recorded` in environment.json too."""
         for split, samples in self.splits.items():
             extraction = extract(
                 self.store,
@@ -196,7 +196,7 @@ class Job:
                     f"no image of split {split} can be read.", where="/data", fix="Look at the log for why."
                 )
         unreadable = {split: dict(each.unreadable) for split, each in self.extractions.items() if each.unreadable}
-        if self.accelerator.is_main_process:
+        if is_recorded and self.accelerator.is_main_process:
             self.directory.record(
                 features={
                     "store": self.store.folder,
@@ -342,6 +342,53 @@ class Job:
 
     def _progress(self, stage: str, unit: str) -> Callable[[int, int], None]:
         return lambda done, total: self.observers.tell(Progress(stage, done, total, unit))
+
+
+def evaluate_run(
+    run_dir: Path,
+    split: str | None = None,
+    *,
+    overrides: Mapping[str, object] | None = None,
+    output: Path | None = None,
+    registry: Registry | None = None,
+    observers: Sequence[object] = (),
+) -> Evaluation:
+    """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
+
+    `split` is the run's final one (test, else val) when None. `overrides` (JSON pointers) may change /generate, /metrics
+    and /data; the results then go to `output`, so that those of the run itself stay. Raises `CapfwError`.
+    """
+    if not (run_dir / "spec.json").is_file():
+        raise RunError("this is not a run directory: it has no spec.json.", where=str(run_dir), fix="Check the path.")
+    refused = [p for p in overrides or {} if not p.startswith(("/generate", "/metrics", "/data"))]
+    if refused:
+        raise RunError(
+            f"{refused[0]} cannot change after training.", where="--set", fix="Change /generate, /metrics or /data."
+        )
+    if overrides and output is None:
+        raise RunError(
+            "changed options would overwrite the results of the run itself.", where="--set", fix="Add --output FOLDER."
+        )
+    registry = registry or Registry.discover()
+    spec = load_spec(run_dir / "spec.json", registry=registry, overrides=overrides)
+    accelerator = _accelerator(spec)
+    with _Main(RunDirectory(run_dir), accelerator) as directory:
+        best = directory.checkpoints.best()
+        if best is None:
+            raise RunError("this run is not trained.", where=str(run_dir), fix="Finish it with `capfw run` first.")
+        job = Job(spec, directory, accelerator, Observers(registry, observers, is_main=accelerator.is_main_process))
+        split = split or job.final_split
+        if split is None or split not in job.splits:
+            raise RunError(
+                f"the data set has no split {split}.", where="--split", fix=f"It has {', '.join(job.splits)}."
+            )
+        job.splits = {split: job.splits[split]}
+        job.extract_all(is_recorded=False)
+        job.model.load_saved_state(directory.checkpoints.weights(best.step))
+        evaluation = job.evaluate(split, best.step)
+        if accelerator.is_main_process:
+            evaluation.write(output or run_dir)
+    return evaluation
 
 
 def check_splits(splits: Mapping[str, Sequence[Sample]]) -> None:

@@ -22,7 +22,7 @@ from transformers import get_scheduler
 
 from ..errors import ComponentError, RunError
 from ..protocols import EpochEnded, StepEnded, TokenBatch
-from ..spec import TrainSettings
+from ..settings import TrainSettings
 from .batches import Captions, micro_batches
 from .checkpoint import Checkpoints, Position
 from .features import SplitFeatures
@@ -58,7 +58,8 @@ class Trainer:
         self.settings, self.seed = settings, seed
         self.accelerator, self.checkpoints, self.observers = accelerator, checkpoints, observers
         self.steps_per_epoch = -(-len(captions) // settings.batch_size)
-        self.num_steps = min(settings.max_steps or math.inf, settings.epochs * self.steps_per_epoch)
+        all_steps = settings.epochs * self.steps_per_epoch
+        self.num_steps = min(settings.max_steps or all_steps, all_steps)
         self.num_epochs = -(-self.num_steps // self.steps_per_epoch)
         self.optimizer = make_optimizer(model, settings)
         self.scheduler = make_scheduler(self.optimizer, settings, self.num_steps)
@@ -83,12 +84,7 @@ class Trainer:
 
     def _at_boundary(self) -> bool:
         position = self.position
-        return position.step > 0 and (
-            position.step_in_epoch == self._length_of_epoch() or position.step == self.num_steps
-        )
-
-    def _length_of_epoch(self) -> int:
-        return self.steps_per_epoch
+        return position.step > 0 and (position.step_in_epoch == self.steps_per_epoch or position.step == self.num_steps)
 
     def _run_to_boundary(self, stop: threading.Event) -> None:
         plan = self.captions.plan_epoch(self.seed, self.position.epoch, self.settings.batch_size)
@@ -169,7 +165,7 @@ class Trainer:
                 num_steps=self.num_steps,
                 epoch=here.epoch + 1,
                 loss=sum(losses) / sum(record.num_tokens),
-                lr=self.scheduler.get_last_lr()[0],
+                lr=float(self.scheduler.get_last_lr()[0]),
                 grad_norm=float(record.norms[-1]),
                 captions_per_second=sum(map(len, record.steps)) / max(seconds, 1e-9),
             )
@@ -224,12 +220,13 @@ def make_optimizer(model: CaptioningModel, settings: TrainSettings) -> Optimizer
 
 def make_scheduler(optimizer: Optimizer, settings: TrainSettings, num_steps: int) -> LRScheduler:
     """Linear warm-up and the decay the settings name, counted in optimizer steps."""
-    return get_scheduler(
+    scheduler: LRScheduler = get_scheduler(
         _SCHEDULES[settings.schedule],
         optimizer,
         num_warmup_steps=settings.warmup_steps,
         num_training_steps=num_steps,
     )
+    return scheduler
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

@@ -9,19 +9,21 @@ from ..errors import (
     IncompatibleComponents,
     MissingLibrary,
     MissingWeights,
+    UnreadableImage,
     nearest,
 )
-from .checkpoints import load_exactly, read_weights
+from .checkpoints import load_exactly, read_weights, require_layout
 from .component import KINDS, Component, ComponentConfig, Kind
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
 from .fingerprint import weights_fingerprint
 from .generation import AverageBeamOptions, BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
-from .hookspecs import hookimpl
+from .hookspecs import API_VERSION, hookimpl
 from .parts import Dataset, Decoder, Encoder, ImageMetric, Mapper, Metric
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
 from .shapes import FeatureKind, FeatureShape, Generated, ImageId, ImageSource, Sample, Scores, TokenBatch
 
 __all__ = [
+    "API_VERSION",
     "KINDS",
     "AverageBeamOptions",
     "BadCheckpoint",
@@ -63,11 +65,13 @@ __all__ = [
     "Scores",
     "StepEnded",
     "TokenBatch",
+    "UnreadableImage",
     "Weights",
     "hookimpl",
     "is_local_path",
     "load_exactly",
     "nearest",
     "read_weights",
+    "require_layout",
     "weights_fingerprint",
 ]

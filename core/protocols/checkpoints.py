@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BadCheckpoint
+from ..errors import BadCheckpoint, MissingWeights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,11 +22,14 @@ def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
     Pickles are read with `weights_only=True`, so code in one is refused and never run. A dict in which the weights
     stand under "state_dict", "model_state_dict" or "model" is unwrapped; the "module." prefix of a parallel model goes.
 
-    Raises `BadCheckpoint`, naming the file, when it is damaged, cut short, or holds anything but named tensors.
+    Raises `MissingWeights` when there is no such file, and `BadCheckpoint`, naming it, when it is damaged, cut short, or
+    holds anything but named tensors.
     """
     import torch  # the light half of a plugin imports this module
     from safetensors.torch import load_file
 
+    if not file.is_file():
+        raise MissingWeights(f"there is no file {file}", option=option)
     try:
         if file.suffix == ".safetensors":
             content: object = load_file(file)
@@ -59,13 +62,20 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], *, source: obje
     Raises `BadCheckpoint` with the first differing keys and shapes, and leaves `module` alone, unless they all match.
     `source` is what the message calls the weights, usually their file.
     """
-    own = module.state_dict()
-    missing = [name for name in own if name not in state]
-    unexpected = [name for name in state if name not in own]
+    require_layout(state, {k: tuple(v.shape) for k, v in module.state_dict().items()}, source=source, option=option)
+    module.load_state_dict(dict(state))
+
+
+def require_layout(
+    state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, source: object, option: str = "weights"
+) -> None:
+    """Raises `BadCheckpoint` with the first differing keys and shapes unless `state` has exactly these."""
+    missing = [name for name in shapes if name not in state]
+    unexpected = [name for name in state if name not in shapes]
     different = [
-        f"{name} {tuple(state[name].shape)} (needed {tuple(own[name].shape)})"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+        f"{name} {tuple(state[name].shape)} (needed {shape})"
+        for name, shape in shapes.items()
+        if name in state and tuple(state[name].shape) != shape
     ]
     problems = [
         f"{len(names)} {what}: {', '.join(names[:_NUM_SHOWN])}{', ...' if len(names) > _NUM_SHOWN else ''}"
@@ -78,7 +88,6 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], *, source: obje
             option=option,
             fix="Name the architecture the file was saved from, or another file.",
         )
-    module.load_state_dict(dict(state))
 
 
 def _first_line(err: Exception) -> str:

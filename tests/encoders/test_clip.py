@@ -132,7 +132,7 @@ def test_openai_tag_is_quick_gelu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with torch.device("meta"):
         shapes = {k: v.shape for k, v in open_clip.CLIP(**open_clip.get_model_config("ViT-B-32")).state_dict().items()}
     # Full size, yet a small file: one number, expanded.
-    torch.save({k: torch.full((1,), 0.01).expand(shape) for k, shape in shapes.items()}, tmp_path / "openai.pt")
+    torch.save({k: torch.tensor(0.01).expand(shape) for k, shape in shapes.items()}, tmp_path / "openai.pt")
     monkeypatch.setattr(open_clip, "download_pretrained", lambda facts: str(tmp_path / "openai.pt"))
     encoder = build(model="ViT-B-32", weights="openai")
     assert sum(isinstance(m, open_clip.transformer.QuickGELU) for m in encoder.tower.modules()) == 12

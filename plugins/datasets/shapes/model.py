@@ -11,7 +11,6 @@ from ....core.protocols import DataError, Sample
 from . import ShapesConfig
 from .scenes import SPLITS, Scene, Thing, draw_scenes
 
-BACKGROUND = (40, 42, 48)
 OVERSAMPLING = 4  # drawn this much larger, then reduced: smooth edges
 
 
@@ -45,12 +44,18 @@ class ShapesDataset:
 
 
 def _png(scene: Scene, size: int) -> bytes:
-    canvas = Image.new("RGB", (size * OVERSAMPLING, size * OVERSAMPLING), BACKGROUND)
+    canvas = _background(size * OVERSAMPLING)
     for thing in scene.things:
         _draw(ImageDraw.Draw(canvas), thing, canvas.width)
     encoded = io.BytesIO()
     canvas.reduce(OVERSAMPLING).save(encoded, format="PNG")
     return encoded.getvalue()
+
+
+def _background(width: int) -> Image.Image:
+    """Grows greener to the right and bluer downwards, so that a patch of it tells where it is."""
+    ramp = Image.linear_gradient("L").resize((width, width)).point(lambda level: 30 + level // 3)
+    return Image.merge("RGB", (Image.new("L", ramp.size, 40), ramp.rotate(90), ramp))
 
 
 def _draw(pen: ImageDraw.ImageDraw, thing: Thing, width: int) -> None:

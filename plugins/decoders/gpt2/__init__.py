@@ -53,8 +53,8 @@ class LanguageModelConfig(ComponentConfig):
     tokenizer: Weights | None = Field(
         None,
         validate_default=True,
-        description='"own" (of the weights), a published id, a local folder, or "from-captions": a vocabulary learned from '
-        'the training captions, with "random" weights. null: "from-captions" with "random" weights, else "own".',
+        description='"own" (of the weights), a published id, a local folder, or "from-captions": a vocabulary learned '
+        'from the training captions, with "random" weights. null: "from-captions" with "random" weights, else "own".',
     )
     vocabulary_unit: Literal["words", "subwords"] | None = Field(
         None, validate_default=True, description='Entries of a "from-captions" vocabulary; only with it (then words).'
@@ -77,7 +77,7 @@ class LanguageModelConfig(ComponentConfig):
     stop_token: str | None = Field(
         None,
         min_length=1,
-        description='Token that ends a caption and stays in it, as "." does in ClipCap; null: EOS, which training appends.',
+        description='Token that ends a caption and stays in it, as "." does in ClipCap; null: EOS, added in training.',
     )
 
     @field_validator("tokenizer")
@@ -172,8 +172,8 @@ class CausalLMConfig(LanguageModelConfig):
     architecture: dict[str, JsonValue] | None = Field(
         None,
         validate_default=True,
-        description='Fields of the transformers config, such as {"model_type": "llama", "hidden_size": 256}; needed with '
-        '"random" weights, and only with them. The vocabulary size follows the tokenizer.',
+        description='Fields of the transformers config, such as {"model_type": "llama", "hidden_size": 256}; needed '
+        'with "random" weights, and only with them. The vocabulary size follows the tokenizer.',
     )
 
     @field_validator("architecture")

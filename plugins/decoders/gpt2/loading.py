@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -17,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     logging,
 )
+from transformers.pytorch_utils import Conv1D
 
 from ....core.protocols import BadCheckpoint, ComponentError, MissingLibrary, MissingWeights, is_local_path
 from . import LanguageModelConfig, LoraOptions
@@ -83,15 +85,7 @@ def build_model(config: LanguageModelConfig, assets: Path) -> PreTrainedModel:
     is_gone = config.weights != "random" and is_local_path(config.weights) and not Path(config.weights).exists()
     # A run that tuned every weight has all of them in its checkpoints, and outlives the folder it started from.
     if config.weights == "random" or (is_gone and config.tuning == "full"):
-        architecture = AutoConfig.from_pretrained(assets)
-        try:
-            return AutoModelForCausalLM.from_config(architecture, dtype=torch.float32)
-        except ValueError as err:
-            raise ComponentError(
-                f'"{architecture.model_type}" is no causal language model in transformers.',
-                option="architecture",
-                fix="Name a model_type that has a ForCausalLM class.",
-            ) from err
+        return _build_random(AutoConfig.from_pretrained(assets))
     model, report = _fetch(
         lambda name: AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True),
         config.weights,
@@ -105,6 +99,24 @@ def build_model(config: LanguageModelConfig, assets: Path) -> PreTrainedModel:
             fix="Name a checkpoint of this architecture that holds every weight.",
         )
     return model
+
+
+def _build_random(architecture: PretrainedConfig) -> PreTrainedModel:
+    if type(architecture) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ComponentError(
+            f'"{architecture.model_type}" is no causal language model in transformers.',
+            option="architecture",
+            fix="Name a model_type that has a ForCausalLM class.",
+        )
+    try:
+        with _quiet():
+            return AutoModelForCausalLM.from_config(architecture, dtype=torch.float32)
+    except Exception as err:  # each architecture refuses sizes in its own way
+        raise ComponentError(
+            f'no "{architecture.model_type}" model of this architecture can be built: {_first_line(err)}',
+            option="architecture",
+            fix="Correct its sizes; the documentation of transformers says which must fit.",
+        ) from err
 
 
 def add_adapters(model: PreTrainedModel, lora: LoraOptions) -> None:
@@ -123,7 +135,7 @@ def add_adapters(model: PreTrainedModel, lora: LoraOptions) -> None:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(lora.targets) if lora.targets else None,
-        fan_in_fan_out=model.config.model_type == "gpt2",  # its layers are stored transposed
+        fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),  # GPT-2 stores its layers transposed
     )
     try:
         inject_adapter_in_model(options, model)
@@ -157,7 +169,7 @@ def _fetch(load: Callable[[str], LoadedT], name: str, option: str) -> LoadedT:
         raise BadCheckpoint(
             f"{name} cannot be read: {_first_line(err)}",
             option=option,
-            fix="Its files are damaged, or of an architecture this decoder cannot read: fetch them again, or name others.",
+            fix="Its files are damaged, or of another architecture: fetch them again, or name others.",
         ) from err
 
 

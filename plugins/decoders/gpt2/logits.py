@@ -14,8 +14,8 @@ from transformers import PreTrainedModel
 def head_reads(model: PreTrainedModel, select: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Within it, the output layer of `model` sees `select` of its hidden states (B, T, E), and the logits follow.
 
-    What is not a target then costs nothing, and the scaling or capping that some architectures put behind the layer still
-    happens (calling body and head by hand would lose it). `logits_to_keep` of transformers selects whole columns only.
+    What is not a target then costs nothing, and the scaling or capping that some architectures put behind the layer
+    still happens (calling body and head by hand would lose it). transformers' `logits_to_keep` selects whole columns.
     """
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Module), f"{type(model).__name__} has no output layer"

@@ -25,15 +25,23 @@ from ....core.protocols import (
 from . import LanguageModelConfig
 from .loading import add_adapters, build_model, load_architecture, load_tokenizer
 from .logits import head_reads, wide
-from .search import Continued, Limits, Steps, average_beam_search, beam_search, continue_rows, nucleus_probabilities
+from .search import (
+    Continued,
+    Limits,
+    Steps,
+    average_beam_search,
+    beam_search,
+    continue_rows,
+    nucleus_probabilities,
+)
 from .vocabulary import join_words, learn_vocabulary
 
 
 class LanguageModel(nn.Module):
     """A causal language model of transformers that continues a prefix (B, P, E).
 
-    A task prompt is a run of trained vectors, at first its tokens' embeddings, between image prefix and caption. A frozen
-    model stays in eval mode whatever `train` says, and gradients reach the prefix through it.
+    A task prompt is a run of trained vectors, at first its tokens' embeddings, between image prefix and caption. A
+    frozen model stays in eval mode whatever `train` says, and gradients reach the prefix through it.
 
     Raises `ComponentError` when the options do not fit the model, see `loading`.
     """
@@ -53,6 +61,10 @@ class LanguageModel(nn.Module):
         self.task_prompt: nn.Parameter | None = None
         if config.task_prompt is not None:
             ids = self._encode([config.task_prompt])[0]
+            if not ids:
+                raise ComponentError(
+                    "the task prompt has no token.", option="task_prompt", fix="Write words, or leave it out."
+                )
             self.task_prompt = nn.Parameter(self._embed(torch.tensor(ids)).detach().clone())  # (prompt tokens, E)
         self.train()
 
@@ -60,15 +72,7 @@ class LanguageModel(nn.Module):
     def prepare(cls, config: LanguageModelConfig, *, captions: Iterable[str], assets: Path) -> None:
         """Keeps tokenizer.json and the architecture (config.json) with the run; learns the vocabulary if asked to."""
         if config.tokenizer == "from-captions":
-            assert (
-                config.vocabulary_unit and config.vocabulary_size and config.min_frequency
-            )  # the config fills them in
-            tokenizer = learn_vocabulary(
-                captions,
-                unit=config.vocabulary_unit,
-                size=config.vocabulary_size,
-                min_frequency=config.min_frequency,
-            )
+            tokenizer = learn_vocabulary(captions, config)
         else:
             tokenizer = load_tokenizer(config)
         load_architecture(config, tokenizer).save_pretrained(assets)
@@ -146,7 +150,7 @@ class LanguageModel(nn.Module):
         return Generated([each.ids for each in continued], log_probs)
 
     def _continue(self, context: Tensor, options: GenerateOptions) -> list[Continued]:
-        self._check_positions(context.shape[1], options.max_tokens)
+        self._check_limits(context.shape[1], options)
         rows = options.num_beams if isinstance(options, BeamOptions | AverageBeamOptions) else options.num_captions
         steps = Steps(self.model, context.repeat_interleave(rows, dim=0), use_cache=options.use_cache)
         unknown = self.tokenizer.unk_token_id
@@ -172,16 +176,23 @@ class LanguageModel(nn.Module):
             f'this decoder cannot generate by "{options.method}".', fix="Use another /generate/method."
         )
 
-    def _check_positions(self, num_given: int, max_tokens: int) -> None:
+    def _check_limits(self, num_given: int, options: GenerateOptions) -> None:
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if limit is not None and num_given + max_tokens - 1 > limit:  # the last token is not read again
+        if limit is not None and num_given + options.max_tokens - 1 > limit:  # the last token is not read again
             raise IncompatibleComponents(
-                f"{num_given} prefix vectors and {max_tokens} tokens need more than the model's {limit} positions.",
+                f"{num_given} prefix vectors and {options.max_tokens} tokens exceed the model's {limit} positions.",
                 fix=f"Lower /generate/max_tokens to {limit + 1 - num_given}.",
+            )
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        if isinstance(options, AverageBeamOptions) and options.num_beams > vocabulary:
+            raise IncompatibleComponents(
+                f"{options.num_beams} beams cannot begin with different tokens: the vocabulary has {vocabulary}.",
+                fix="Lower /generate/num_beams.",
             )
 
     def _with_prompt(self, prefix: Tensor) -> Tensor:
-        """Prefix (B, P, E) -> (B, P + prompt tokens, E)."""
+        """Prefix (B, P, E) -> (B, P + prompt tokens, E), in the dtype of the token table (autocast may have cut it)."""
+        prefix = prefix.to(self.model.get_input_embeddings().weight.dtype)
         if self.task_prompt is None:
             return prefix
         return torch.cat([prefix, self.task_prompt.expand(len(prefix), -1, -1)], dim=1)
@@ -217,13 +228,20 @@ def _likeliest_first(continued: list[Continued], num_captions: int) -> list[Cont
 
 @torch.no_grad()
 def _require_causal(model: PreTrainedModel) -> None:
-    """Raises `ComponentError` when the first position sees the second, as in an encoder: it would read its own target."""
+    """Raises `ComponentError` when the first position sees the second, as in an encoder: the loss would be a leak."""
     model.eval()
     width = model.get_input_embeddings().weight.shape[1]
-    shared, one, other = torch.linspace(-3.0, 3.0, 3 * width).view(3, width)
+    shared, one, other = torch.arange(3.0 * width).square().sin().view(3, width)  # three unlike vectors, nothing drawn
     inputs = torch.stack([torch.stack([shared, one]), torch.stack([shared, other])])  # (2, 2, E)
-    first = model(inputs_embeds=inputs, use_cache=False).logits[:, 0]  # (2, V)
-    if not torch.allclose(first[0], first[1], atol=1e-4 * float(first.abs().max())):
+    try:
+        first = model(inputs_embeds=inputs, use_cache=False).logits[:, 0]  # (2, V)
+    except Exception as err:  # sizes that do not fit each other are found here, by whatever layer meets them
+        raise ComponentError(
+            f"a {type(model).__name__} of this architecture cannot run: {err}",
+            option="architecture",
+            fix="Correct its sizes; the documentation of transformers says which must fit.",
+        ) from err
+    if not torch.allclose(first[0], first[1], rtol=0, atol=1e-5 * float(first.abs().max())):
         raise ComponentError(
             f"{type(model).__name__} attends to later positions: it is no causal language model.",
             option="weights",

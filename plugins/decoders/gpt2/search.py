@@ -55,7 +55,8 @@ class Steps:
     def logits(self) -> Tensor:
         """Logits (rows, V) of the next token, float32 or wider."""
         with head_reads(self.model, lambda hidden: hidden[:, -1]):
-            out = self.model(inputs_embeds=self.inputs, past_key_values=self.cache, use_cache=self.use_cache)
+            kept = {} if self.cache is None else {"past_key_values": self.cache}  # not every model takes one
+            out = self.model(inputs_embeds=self.inputs, use_cache=self.use_cache, **kept)
         if self.use_cache:
             self.cache = out.get("past_key_values")
             if self.cache is None:
@@ -69,7 +70,7 @@ class Steps:
         added = self.model.get_input_embeddings()(tokens)[:, None]  # (rows, 1, E)
         if self.cache is None:
             before = self.inputs if rows is None else self.inputs[rows]
-            self.inputs = torch.cat([before, added.to(before.dtype)], dim=1)
+            self.inputs = torch.cat([before, added], dim=1)
             return
         if rows is not None:
             self.cache.reorder_cache(rows)
@@ -113,8 +114,8 @@ def nucleus_probabilities(logits: Tensor, *, top_p: float, temperature: float) -
 def beam_search(steps: Steps, limits: Limits, *, num_beams: int, length_penalty: float) -> list[list[Continued]]:
     """Captions of each image, best first. `steps` begins with `num_beams` equal rows an image.
 
-    A caption that ends among the best `num_beams` is finished and ranks by log-probability / length ** length_penalty; an
-    image is done once `num_beams` are finished and its best open beam, ranked alike, is no better than the worst of them.
+    A caption that ends among the best `num_beams` is finished and ranks by log-probability / length ** length_penalty.
+    An image is done once `num_beams` are finished and its best open beam, ranked alike, is no better than the worst.
     """
     logits = steps.logits()
     vocabulary = logits.shape[-1]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from . import LanguageModelConfig
+
 EOS, UNKNOWN = "[EOS]", "[UNK]"
 _INSIDE = "##"  # marks a subword that continues a word
 _CLITIC = r"'(?:s|t|m|d|re|ve|ll)\b"
@@ -20,10 +22,11 @@ _QUOTED = re.compile(r'" ([^"]*) "')
 _SLASH = re.compile(r" / ")
 
 
-def learn_vocabulary(captions: Iterable[str], *, unit: str, size: int, min_frequency: int) -> PreTrainedTokenizerFast:
-    """A tokenizer for lower-case words or subwords, punctuation apart, with the tokens `EOS` (id 0) and `UNKNOWN` (1)."""
-    if unit == "words":
-        model, trainer_class, extra = models.WordLevel(unk_token=UNKNOWN), trainers.WordLevelTrainer, {}
+def learn_vocabulary(captions: Iterable[str], config: LanguageModelConfig) -> PreTrainedTokenizerFast:
+    """A tokenizer for lower-case words or subwords, punctuation apart; ids 0 and 1 are `EOS` and `UNKNOWN`."""
+    extra = {}
+    if config.vocabulary_unit == "words":
+        model, trainer_class = models.WordLevel(unk_token=UNKNOWN), trainers.WordLevelTrainer
     else:
         model, trainer_class = models.WordPiece(unk_token=UNKNOWN), trainers.WordPieceTrainer
         extra = {"continuing_subword_prefix": _INSIDE}
@@ -33,7 +36,11 @@ def learn_vocabulary(captions: Iterable[str], *, unit: str, size: int, min_frequ
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
     trainer = trainer_class(
-        vocab_size=size, min_frequency=min_frequency, special_tokens=[EOS, UNKNOWN], show_progress=False, **extra
+        vocab_size=config.vocabulary_size,
+        min_frequency=config.min_frequency,
+        special_tokens=[EOS, UNKNOWN],
+        show_progress=False,
+        **extra,
     )
     tokenizer.train_from_iterator(captions, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, unk_token=UNKNOWN)

@@ -1,64 +1,76 @@
-"""timm encoder: any model of the timm library."""
+"""Image encoders of timm: any of its models, as one embedding per image or as tokens."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from ....core.protocols import Component, ComponentConfig, FeatureKind, Weights, hookimpl
 
+_OWN_OPTIONS = {  # arguments of timm.create_model that this encoder sets, and the option each follows
+    "pretrained": "weights",
+    "checkpoint_path": "weights",
+    "num_classes": "features",
+    "img_size": "image_size",
+}
+
 
 class TimmConfig(ComponentConfig):
-    """Options of the timm encoder. What is null comes from the model\'s own data config."""
+    """Options of encoder "timm". What is absent comes from the model's own data config."""
 
-    model: str = Field(description='timm model name, such as "vit_base_patch16_224.augreg_in21k".')
+    model: str = Field(description='timm model name, with or without a tag: "vit_base_patch16_224.augreg_in21k".')
     weights: Weights = Field(
-        "pretrained", description='"pretrained" (published), a local file (.safetensors, .pth, ...), or "random".'
+        "pretrained",
+        description='"pretrained" (those published under the name and tag), a local file (.safetensors, .pth, ...), or '
+        '"random". A classifier in the file is left out.',
     )
-    model_args: dict[str, Any] = Field(default_factory=dict, description="Arguments passed on to timm.create_model.")
-    features: Literal["pooled", "tokens"] = Field(
-        "pooled", description="One embedding per image, or tokens: the patches of a transformer, the grid of a CNN."
+    model_args: dict[str, JsonValue] = Field(
+        default_factory=dict, description='Passed on to timm.create_model, e.g. {"pad_type": "same"}.'
+    )
+    features: FeatureKind = Field(
+        "pooled", description="One embedding per image, or the patch tokens of a transformer, the grid of a CNN."
     )
     include_cls: bool | None = Field(
-        None,
-        description="Whether a transformer's prefix tokens stand before the patches; null means false. Only with tokens.",
+        None, description="For tokens of a transformer: put [CLS] before the patch tokens. Absent: no."
     )
-    normalize: bool = Field(False, description="Divide each token by its L2 norm.")
-    image_size: int | None = Field(None, ge=1, description="Input side in pixels.")
+    normalize: bool = Field(False, description="Divide each emitted vector by its L2 norm.")
+    image_size: int | None = Field(None, ge=1, description="Side of the square input, in pixels.")
     resize_mode: Literal["crop", "squash"] | None = Field(
-        None, description="Resize the shorter side and crop the centre, or squash the image to a square."
+        None, description="Resize the shorter side and crop the centre, or resize both sides to `image_size`."
     )
-    crop_fraction: float | None = Field(None, gt=0, le=1, description="Part of the resized side that is kept by crop.")
-    interpolation: Literal["bilinear", "bicubic"] | None = Field(None, description="How images are resized.")
-    mean: tuple[float, float, float] | None = Field(None, description="Subtracted from RGB in 0..1.")
-    std: tuple[float, float, float] | None = Field(None, description="RGB is divided by this.")
+    crop_fraction: float | None = Field(
+        None, gt=0, le=1, description='Part of the resized shorter side that the crop keeps; not for "squash".'
+    )
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = Field(None, description="How images are resized.")
+    mean: tuple[float, float, float] | None = Field(None, description="RGB mean in 0..1, subtracted.")
+    std: tuple[float, float, float] | None = Field(None, description="RGB deviation in 0..1, divided by.")
+
+    def emitted_features(self) -> FeatureKind:
+        """Pooled or tokens, as `features` says."""
+        return self.features
 
     @model_validator(mode="after")
     def _no_option_without_effect(self) -> Self:
         if self.features == "pooled" and self.include_cls is not None:
-            raise ValueError('include_cls only with "features": "tokens".')
+            raise ValueError('"include_cls" has no effect on features "pooled"; remove it, or set features to "tokens"')
         if self.resize_mode == "squash" and self.crop_fraction is not None:
-            raise ValueError('crop_fraction only with "resize_mode": "crop".')
-        if taken := sorted({"pretrained", "checkpoint_path", "num_classes"} & self.model_args.keys()):
-            raise ValueError(f"model_args: {', '.join(taken)} is set by this encoder; use `weights`.")
+            raise ValueError('"crop_fraction" has no effect when resize_mode is "squash"; remove one of them')
+        for name in sorted(_OWN_OPTIONS.keys() & self.model_args.keys()):
+            raise ValueError(f'model_args may not set "{name}": use the option "{_OWN_OPTIONS[name]}" of this encoder')
         return self
-
-    def emitted_features(self) -> FeatureKind:
-        """As `features` says."""
-        return self.features
 
 
 @hookimpl
 def register_encoders() -> list[Component]:
-    """The encoder of this plugin."""
+    """Registers "timm"."""
     return [
         Component(
             name="timm",
             config=TimmConfig,
             target=f"{__name__}.model:TimmEncoder",
             summary="Any timm model: pooled embedding, patch tokens or the grid of a CNN.",
-            example=TimmConfig(model="test_vit", weights="random", features="tokens"),
+            example=TimmConfig(model="test_vit", weights="random", features="tokens", image_size=32),
             source="timm (Wightman, 2019), https://github.com/huggingface/pytorch-image-models",
         )
     ]

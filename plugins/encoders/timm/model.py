@@ -1,17 +1,21 @@
-"""The timm encoder\'s network and preprocessing."""
+"""The heavy half of encoder "timm"."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
-from typing import Any
 
 import timm
 import timm.data
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ....core.protocols import (
+    BadCheckpoint,
     ComponentError,
     FeatureShape,
     MissingWeights,
@@ -22,102 +26,153 @@ from ....core.protocols import (
 )
 from . import TimmConfig
 
-_CLASSIFIERS = ("head.", "fc.", "classifier.", "head_dist.")
-
 
 class TimmEncoder(nn.Module):
-    """Encodes pixels (B, 3, H, W) float32 to features (B, N, D) float32.
+    """Encodes RGB images with any model of timm.
 
-    Pooled: what timm hands to its classifier. Tokens: a transformer\'s patches after its last norm (prefix tokens first if
-    `include_cls`), or a CNN\'s grid row by row. Raises `ComponentError` for an unknown model, `MissingWeights` for published
-    weights that are not here, `BadCheckpoint` for a file that is damaged or of another architecture.
+    Pooled: what timm hands to its classifier (B, 1, D). Tokens (B, N, D): a transformer's patch tokens after its last
+    norm, [CLS] before them if asked for, register and distillation tokens never; or a CNN's last grid, row by row.
+    Float32, all parameters frozen. Preprocessing is timm's evaluation transform, which resizes with PIL.
     """
 
     def __init__(self, config: TimmConfig) -> None:
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model or argument timm does not have."""
         super().__init__()
         self.config = config
-        self.net = _create(config)
-        self.net.float().eval()
-        self.requires_grad_(False)
+        self.net = _create(config).float()
+        self.requires_grad_(False).eval()
         self.data_config = _data_config(config, self.net)
-        self._transform = timm.data.create_transform(**self.data_config, is_training=False)
-        with torch.no_grad():
-            _, num_tokens, dim = self.encode(torch.zeros(1, *self.data_config["input_size"])).shape
-        self.feature_shape = FeatureShape(num_tokens, dim)
+        self.transform = timm.data.create_transform(**self.data_config, is_training=False)
+        features = self.encode(torch.zeros(1, *self.data_config["input_size"]))  # asking beats deriving
+        self.feature_shape = FeatureShape(num_tokens=features.shape[1], dim=features.shape[2])
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        return self._transform(image)
+        pixels: Tensor = self.transform(image)
+        return pixels
 
+    @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         hidden = self.net.forward_features(pixels)
         if self.config.features == "pooled":
             features = self.net.forward_head(hidden, pre_logits=True).flatten(1)[:, None]  # (B, 1, D)
         else:
             features = self._tokens(hidden)
-        return nn.functional.normalize(features, dim=-1) if self.config.normalize else features
-
-    def _tokens(self, hidden: Tensor) -> Tensor:
-        if hidden.ndim == 3:
-            num_prefix = int(getattr(self.net, "num_prefix_tokens", 0))
-            return hidden if self.config.include_cls else hidden[:, num_prefix:]  # (B, N, D)
-        if self.config.include_cls is not None:
-            raise ComponentError(f"{self.config.model} has no [CLS] token.", option="include_cls", fix="Remove it.")
-        if hidden.shape[1] != self.net.num_features:  # channels last, as in Swin: (B, H, W, D)
-            return hidden.flatten(1, 2)  # (B, H * W, D)
-        return hidden.flatten(2).transpose(1, 2)  # (B, D, H, W) -> (B, H * W, D)
+        features = features.float()
+        return F.normalize(features, dim=-1) if self.config.normalize else features
 
     def fingerprint(self) -> str:
-        return weights_fingerprint(self.net, self.data_config, self.config.model_dump(exclude={"weights"}))
+        options = self.config.model_dump(include={"model", "model_args", "features", "include_cls", "normalize"})
+        return weights_fingerprint(self.net, sorted(options.items()), sorted(self.data_config.items()))
+
+    def _tokens(self, hidden: Tensor) -> Tensor:
+        has_cls = hidden.ndim == 3 and getattr(self.net, "cls_token", None) is not None
+        if self.config.include_cls and not has_cls:
+            raise ComponentError(f"{self.config.model} has no [CLS] token.", option="include_cls", fix="Remove it.")
+        if hidden.ndim == 3:  # (B, prefix + N, D)
+            patches = hidden[:, getattr(self.net, "num_prefix_tokens", 0) :]
+            return torch.cat([hidden[:, :1], patches], dim=1) if self.config.include_cls else patches
+        if getattr(self.net, "output_fmt", "NCHW") == "NHWC":
+            return hidden.flatten(1, 2)  # (B, H, W, D) -> (B, H * W, D)
+        return hidden.flatten(2).transpose(1, 2)  # (B, D, H, W) -> (B, H * W, D)
 
 
 def _create(config: TimmConfig) -> nn.Module:
-    name = config.model.split(".")[0]
-    if not timm.is_model(name):
-        close = nearest(name, timm.list_models())
-        raise ComponentError(
-            f'timm has no model "{config.model}".',
-            option="model",
-            fix=(f'Did you mean "{close}"?  ' if close else "") + "timm.list_models() lists them.",
-        )
+    _check_name(config)
+    published = timm.get_pretrained_cfg(config.model)
+    # Models whose position table has a fixed size are told the size; the others take any.
+    resized = {"img_size": config.image_size} if config.image_size and published and published.fixed_input_size else {}
     try:
-        # A DINOv3-like model prints while it is built; nothing here may write to stdout, so weights come afterwards.
-        net = timm.create_model(
-            config.model, pretrained=config.weights == "pretrained", num_classes=0, **config.model_args
-        )
-    except TypeError as err:
-        raise ComponentError(
-            f"{config.model}: {err}.", option="model_args", fix="Remove or rename that argument."
+        with contextlib.redirect_stdout(sys.stderr):  # timm prints while it converts some checkpoints
+            net: nn.Module = timm.create_model(
+                config.model, pretrained=config.weights == "pretrained", num_classes=0, **config.model_args, **resized
+            )
+    except SafetensorError as err:
+        raise BadCheckpoint(
+            f"the cached weights of {config.model} are damaged: {err}", option="weights", fix=_where_to_fetch(config)
         ) from err
+    except (TypeError, ValueError, AssertionError) as err:
+        raise ComponentError(f"timm cannot build {config.model} with these: {err}", option="model_args") from err
     except (OSError, RuntimeError) as err:
         if config.weights != "pretrained":
-            raise ComponentError(f"{config.model}: {err}.", option="model_args") from err
+            raise ComponentError(f"timm cannot build {config.model}: {err}", option="model_args") from err
         raise MissingWeights(
-            f"the published weights of {config.model} are not here and cannot be fetched.",
+            f"the published weights of {config.model} are not on this machine and cannot be fetched.",
             option="weights",
-            fix=f"Fetch them where there is a network (`hf download timm/{config.model}`) into the Hugging Face cache, or name "
-            'a local file: "./model.safetensors".',
+            fix=_where_to_fetch(config),
         ) from err
     if config.weights not in ("pretrained", "random"):
-        _load(net, Path(config.weights))
+        _load(net, Path(config.weights), is_resized=bool(resized))
     return net
 
 
-def _load(net: nn.Module, file: Path) -> None:
-    """Loads a file exactly; a classifier in it is left out."""
+def _check_name(config: TimmConfig) -> None:
+    name, _, tag = config.model.partition(".")
+    if not timm.is_model(name):
+        close = nearest(name, timm.list_models())
+        raise ComponentError(
+            f'timm has no model "{name}".' + (f' Did you mean "{close}"?' if close else ""),
+            option="model",
+            fix="`python -c 'import timm; print(timm.list_models())'` lists them.",
+        )
+    published = [known.partition(".")[2] for known in timm.list_pretrained(f"{name}.*")]
+    if (tag and tag not in published) or (config.weights == "pretrained" and not published):
+        raise ComponentError(
+            f'timm publishes no weights "{tag}" of {name}.' if tag else f"timm publishes no weights of {name}.",
+            option="model" if tag else "weights",
+            fix=f'Published: {", ".join(published) or "none"}. Or set "weights" to a local file or "random".',
+        )
+
+
+def _where_to_fetch(config: TimmConfig) -> str:
+    published = timm.get_pretrained_cfg(config.model)
+    source = f"`hf download {published.hf_hub_id}`" if published.hf_hub_id else published.url
+    return (
+        f"Needed: {source}, where there is a network; the Hugging Face cache it fills can be copied here.\n"
+        'Or put the file anywhere and name it: "weights": "./model.safetensors".'
+    )
+
+
+def _load(net: nn.Module, file: Path, *, is_resized: bool) -> None:
     own = net.state_dict()
-    state = {key: v for key, v in read_weights(file).items() if key in own or not key.startswith(_CLASSIFIERS)}
+    classifiers = net.pretrained_cfg.get("classifier") or ()
+    prefixes = tuple(f"{name}." for name in ([classifiers] if isinstance(classifiers, str) else classifiers))
+    state = {name: value for name, value in read_weights(file).items() if name in own or not name.startswith(prefixes)}
+    if is_resized or state.keys() != own.keys():
+        state = _convert(net, state, is_resized=is_resized)
     load_exactly(net, state, source=file)
 
 
-def _data_config(config: TimmConfig, net: nn.Module) -> dict[str, Any]:
-    own = timm.data.resolve_model_data_config(net)
+def _convert(net: nn.Module, state: dict[str, Tensor], *, is_resized: bool) -> dict[str, Tensor]:
+    """The file in timm's names, through timm's converter for this family of models.
+
+    The converters also resample positions and patches to whatever the model has: wanted for the positions when another
+    image size was asked for, otherwise a sign of a wrong file. There the original stays, for the loading to refuse.
+    """
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return state
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            converted: dict[str, Tensor] = convert(dict(state), net)
+    except Exception:  # a converter meets a file of another family: the loading says what differs
+        return state
+    for name, value in state.items():
+        is_changed = name in converted and converted[name].shape != value.shape
+        if is_changed and (not is_resized or "patch_embed" in name):
+            converted[name] = value
+    return converted
+
+
+def _data_config(config: TimmConfig, net: nn.Module) -> dict[str, object]:
+    """Timm's own data config of the model, changed where the options say so."""
     side = config.image_size
-    changed = {
+    changes = {
         "input_size": (3, side, side) if side else None,
         "interpolation": config.interpolation,
         "mean": config.mean,
         "std": config.std,
-        "crop_mode": {"crop": "center", "squash": "squash", None: None}[config.resize_mode],
+        "crop_mode": "center" if config.resize_mode == "crop" else config.resize_mode,
         "crop_pct": 1.0 if config.resize_mode == "squash" else config.crop_fraction,
     }
-    return {**own, **{key: value for key, value in changed.items() if value is not None}}
+    own: dict[str, object] = timm.data.resolve_model_data_config(net)
+    return own | {key: value for key, value in changes.items() if value is not None}

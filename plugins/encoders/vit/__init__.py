@@ -1,4 +1,4 @@
-"""Vision Transformers of the transformers library: ViT, DeiT, DINOv2, DINOv3, BEiT, and the vision towers of CLIP and SigLIP."""
+"""Vision Transformers of transformers: ViT, DeiT, DINOv2, DINOv3, BEiT, the vision towers of CLIP and SigLIP."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class VitConfig(ComponentConfig):
     """Options of encoder "vit"."""
 
     weights: Weights = Field(
-        description='Published id ("google/vit-base-patch16-224-in21k"), a folder written by save_pretrained (model and '
-        'image processor), or "random".'
+        description='Published id ("google/vit-base-patch16-224-in21k"), a folder written by save_pretrained (of the '
+        'model and of its image processor), or "random".'
     )
     architecture: VitArchitecture | None = Field(
         None, description='Sizes of the random model; only with weights "random". Absent: ViT-B/16.'
@@ -43,8 +43,8 @@ class VitConfig(ComponentConfig):
     features: FeatureKind = Field("pooled", description="One embedding per image, or the patch tokens.")
     pooling: Literal["cls", "pooler"] = Field(
         "cls",
-        description='For pooled features: "cls" is the first token of last_hidden_state, "pooler" is pooler_output (a trained '
-        "dense layer and tanh in ViT; the normed [CLS] in CLIP and DINO; attention pooling in SigLIP).",
+        description='For pooled features: "cls" is the first token of last_hidden_state, "pooler" is pooler_output (a '
+        "trained dense layer and tanh in ViT; the normed [CLS] in CLIP and DINO; attention pooling in SigLIP).",
     )
     include_cls: bool = Field(False, description="For tokens: put [CLS] before the patch tokens.")
 
@@ -76,6 +76,7 @@ def register_encoders() -> list[Component]:
             target=f"{__name__}.model:VitEncoder",
             summary="Vision Transformers of transformers: [CLS], pooler output or patch tokens.",
             example=VitConfig(weights="random", architecture=TINY),
-            source='Dosovitskiy et al., 2021, "An Image is Worth 16x16 Words", arXiv 2010.11929; transformers (Wolf et al., 2020)',
+            source='Dosovitskiy et al., 2021, "An Image is Worth 16x16 Words", arXiv 2010.11929; '
+            "transformers (Wolf et al., 2020)",
         )
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from PIL.Image import Image
+from PIL import Image
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTConfig, ViTImageProcessor, ViTModel
 from transformers.utils import logging
@@ -25,9 +25,9 @@ from . import VitArchitecture, VitConfig
 class VitEncoder(nn.Module):
     """Encodes RGB images with a Vision Transformer of the transformers library.
 
-    Pooled: (B, 1, D), the first token of `last_hidden_state` (after the final norm in ViT, DeiT and DINO; CLIP norms
-    only its `pooler_output`), or `pooler_output`. Tokens: the patch tokens of `last_hidden_state` (B, N, D), row by row;
-    [CLS] before them if asked for; register and distillation tokens never. Float32, all parameters frozen.
+    Pooled (B, 1, D): the first token of `last_hidden_state` (after the final norm in ViT, DeiT and DINO; CLIP norms
+    only its `pooler_output`), or `pooler_output`. Tokens (B, N, D): the patch tokens of `last_hidden_state`, row by
+    row, [CLS] before them if asked for, register and distillation tokens never. Float32, all parameters frozen.
 
     Preprocessing is the checkpoint's own image processor, in transformers' torchvision backend (its default; the
     resize works on uint8). Random models take pixels in -1..1 at their image size.
@@ -44,7 +44,7 @@ class VitEncoder(nn.Module):
         if config.pooling != "pooler" and getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # not used here, and random where the checkpoint has none
         self.requires_grad_(False).eval()
-        pixels = self.preprocess(_blank_image())
+        pixels = self.preprocess(Image.new("RGB", (64, 64)))
         self._num_prefix_tokens = self._count_prefix_tokens(pixels)
         if self._num_prefix_tokens == 0 and (self.include_cls or (self.features == "pooled" and self.pooling == "cls")):
             raise ComponentError(
@@ -55,7 +55,7 @@ class VitEncoder(nn.Module):
         features = self.encode(pixels[None])
         self.feature_shape = FeatureShape(num_tokens=features.shape[1], dim=features.shape[2])
 
-    def preprocess(self, image: Image) -> Tensor:
+    def preprocess(self, image: Image.Image) -> Tensor:
         pixels: Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
         return pixels
 
@@ -123,8 +123,9 @@ def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProce
     missing = [name for name in found["missing_keys"] if needs_pooler or not name.startswith("pooler.")]
     if missing:
         hint = ' It has no trained pooler: set "pooling" to "cls".' if missing[0].startswith("pooler.") else ""
+        names = ", ".join(sorted(missing)[:3])
         raise BadCheckpoint(
-            f"{weights} lacks {len(missing)} weights of {type(model).__name__}: {', '.join(sorted(missing)[:3])}.{hint}",
+            f"{weights} lacks {len(missing)} weights of {type(model).__name__}: {names}.{hint}",
             option="weights",
         )
     return model, processor
@@ -142,7 +143,7 @@ def _explain(weights: str, err: Exception) -> ComponentError:
     return MissingWeights(
         f'"{weights}" is not on this machine and cannot be fetched: {reason}',
         option="weights",
-        fix=f"`hf download {weights}` where there is a network fills the Hugging Face cache, which can be copied here.\n"
+        fix=f"`hf download {weights}`, where there is a network, fills the Hugging Face cache; copy that here.\n"
         'Or save model and image processor into a folder and name it: "weights": "./folder".',
     )
 
@@ -156,9 +157,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
-
-
-def _blank_image() -> Image:
-    from PIL import Image as images
-
-    return images.new("RGB", (64, 64))

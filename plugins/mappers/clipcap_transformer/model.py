@@ -48,7 +48,7 @@ class ClipCapTransformerMapper(nn.Module):
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
-        """Names of this mapper's entries in a checkpoint of ClipCap, and what they are called here."""
+        """Names of this mapper's entries in a checkpoint of ClipCap, and their names here."""
         roots = {"linear.": "project.", "prefix_const": "prefix_queries", "transformer.layers.": "layers."}
         return {
             name: name.removeprefix("clip_project.").replace(root, ours, 1)

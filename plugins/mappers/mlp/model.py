@@ -13,7 +13,9 @@ from . import MlpConfig
 class MlpMapper(nn.Module):
     """Maps features (B, 1, D) float32 to a prefix (B, P, E) float32; the hidden layer is half as wide as the output.
 
-    ClipCap (Mokady et al., 2021), section 3.2. Raises `IncompatibleComponents` when there is more than one token an image.
+    ClipCap (Mokady et al., 2021), section 3.2.
+
+    Raises `IncompatibleComponents` when there is more than one token an image.
     """
 
     def __init__(self, config: MlpConfig, *, features: FeatureShape, embed_dim: int) -> None:
@@ -29,6 +31,6 @@ class MlpMapper(nn.Module):
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
-        """Names of this mapper's entries in a checkpoint of ClipCap or of its successors, and what they are called here."""
+        """Names of this mapper's entries in a checkpoint of ClipCap or gpt2-image-captioning, and their names here."""
         roots = ("clip_project.model.", "mapping_network.model.")
         return {name: f"layers.{name.removeprefix(root)}" for name in names for root in roots if name.startswith(root)}

@@ -16,8 +16,8 @@ class TransformerConfig(ComponentConfig):
     num_image_tokens: int | None = Field(
         None,
         ge=1,
-        description="Image tokens a pooled embedding is unfolded into; null: as many as the prefix has, or the encoder's "
-        "own where it emits patch tokens. A number needs a pooled embedding.",
+        description="Image tokens a pooled embedding is unfolded into; null: as many as the prefix has, or the "
+        "encoder's own where it emits patch tokens. A number needs a pooled embedding.",
     )
     position_embeddings: bool = Field(
         False,

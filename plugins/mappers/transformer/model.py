@@ -15,8 +15,8 @@ class TransformerMapper(nn.Module):
     """Maps features (B, N, D) float32 to a prefix (B, P, E) float32.
 
     A pooled embedding (N = 1) is unfolded by one linear map into `num_image_tokens` tokens of width E; patch tokens are
-    projected to E one by one. The learned prefix queries (P, E) stand after them, and the prefix is read at their places,
-    without a final norm. ClipCap (Mokady et al., 2021), section 3.2, with pre-norm layers of `torch.nn`.
+    projected to E one by one. The learned prefix queries (P, E) stand after them, and the prefix is read at their
+    places, without a final norm. ClipCap (Mokady et al., 2021), section 3.2, with pre-norm layers of `torch.nn`.
 
     Raises `ComponentError` for options that do not fit E or the features.
     """
@@ -57,7 +57,7 @@ class TransformerMapper(nn.Module):
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
-        """Names of this mapper's entries in a checkpoint of gpt2-image-captioning, and what they are called here."""
+        """Names of this mapper's entries in a checkpoint of gpt2-image-captioning, and their names here."""
         roots = {"linear.": "project.", "prefix_const": "prefix_queries", "transformer.layers.": "layers."}
         return {
             name: name.removeprefix("mapping_network.").replace(root, ours, 1)

@@ -1,24 +1,22 @@
-"""BLEU, ROUGE-L and CIDEr of coco-caption, after its PTB tokenisation; no Java."""
+"""The metrics of coco-caption: BLEU, ROUGE-L and CIDEr without Java, METEOR and SPICE with it."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from ....core.protocols import Component, ComponentConfig, InputFile, hookimpl
-
-_SOURCE = "coco-caption (Chen et al., 2015, arXiv 1504.00325), through pycocoevalcap"
+from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, hookimpl
 
 
 class BleuConfig(ComponentConfig):
-    """BLEU has no options."""
+    """Metric "bleu" has no options."""
 
     def score_names(self) -> tuple[str, ...]:
-        """BLEU-1 to BLEU-4."""
+        """BLEU of 1 to 4 words."""
         return ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
 
 
 class RougeLConfig(ComponentConfig):
-    """ROUGE-L has no options."""
+    """Metric "rouge-l" has no options."""
 
     def score_names(self) -> tuple[str, ...]:
         """ROUGE-L."""
@@ -26,43 +24,92 @@ class RougeLConfig(ComponentConfig):
 
 
 class CiderConfig(ComponentConfig):
-    """Options of CIDEr."""
+    """Options of metric "cider"."""
 
     document_frequencies: InputFile | None = Field(
-        None, description="File of document frequencies that capfw wrote; null counts them in the references."
+        None,
+        description="File written by `write_document_frequencies`: in how many images' references each n-gram stands. "
+        "Absent: counted in the references that are scored against, as coco-caption does.",
     )
 
     def score_names(self) -> tuple[str, ...]:
-        """CIDEr."""
+        """CIDEr-D, unscaled: 1.2 is ordinary."""
         return ("CIDEr",)
+
+
+class _JavaConfig(ComponentConfig):
+    """What the metrics that run a Java program share."""
+
+    java: str = Field("java", min_length=1, description="The Java program: a name on the PATH, or a path.")
+    timeout_seconds: float = Field(3600.0, gt=0, description="Stop scoring, with an error, after this many seconds.")
+    max_memory_gb: int = Field(2, ge=1, description="Most heap memory Java may take, in GiB.")
+
+
+class MeteorConfig(_JavaConfig):
+    """Options of metric "meteor"."""
+
+    def score_names(self) -> tuple[str, ...]:
+        """METEOR."""
+        return ("METEOR",)
+
+
+class SpiceConfig(_JavaConfig):
+    """Options of metric "spice"."""
+
+    max_memory_gb: int = Field(8, ge=1, description="Most heap memory Java may take, in GiB.")
+    corenlp_folder: InputFolder | None = Field(
+        None,
+        description="Folder with stanford-corenlp-3.6.0.jar and stanford-corenlp-3.6.0-models.jar. "
+        "Absent: the `spice/lib` folder of the installed pycocoevalcap.",
+    )
+
+    def score_names(self) -> tuple[str, ...]:
+        """SPICE."""
+        return ("SPICE",)
 
 
 @hookimpl
 def register_metrics() -> list[Component]:
-    """The metrics of this plugin."""
+    """Registers "bleu", "rouge-l", "cider", "meteor" and "spice"."""
     return [
         Component(
             name="bleu",
             config=BleuConfig,
             target=f"{__name__}.model:Bleu",
-            summary="BLEU-1 to BLEU-4, corpus level, closest reference length.",
+            summary="BLEU-1 to BLEU-4: n-gram precision with a brevity penalty.",
             example=BleuConfig(),
-            source=f"Papineni et al., 2002; {_SOURCE}",
+            source='Papineni et al., 2002, "BLEU: a Method for Automatic Evaluation of Machine Translation"',
         ),
         Component(
             name="rouge-l",
             config=RougeLConfig,
             target=f"{__name__}.model:RougeL",
-            summary="ROUGE-L, beta 1.2, the best precision and recall over the references.",
+            summary="ROUGE-L: F-measure of the longest common subsequence (beta 1.2).",
             example=RougeLConfig(),
-            source=f"Lin, 2004; {_SOURCE}",
+            source='Lin, 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"',
         ),
         Component(
             name="cider",
             config=CiderConfig,
             target=f"{__name__}.model:Cider",
-            summary="CIDEr-D, unscaled: 1.2 is what papers print as 120.",
+            summary="CIDEr-D: agreement with the references, rare n-grams counting more.",
             example=CiderConfig(),
-            source=f"Vedantam et al., 2015 (arXiv 1411.5726); {_SOURCE}",
+            source='Vedantam et al., 2015, "CIDEr: Consensus-based Image Description Evaluation", arXiv 1411.5726',
+        ),
+        Component(
+            name="meteor",
+            config=MeteorConfig,
+            target=f"{__name__}.meteor:Meteor",
+            summary="METEOR 1.5: alignment with stems, synonyms and paraphrases. Runs Java.",
+            example=MeteorConfig(),
+            source='Denkowski and Lavie, 2014, "Meteor Universal"',
+        ),
+        Component(
+            name="spice",
+            config=SpiceConfig,
+            target=f"{__name__}.spice:Spice",
+            summary="SPICE: agreement of scene graphs. Runs Java 8 to 14, and needs Stanford CoreNLP 3.6.0.",
+            example=SpiceConfig(),
+            source='Anderson et al., 2016, "SPICE: Semantic Propositional Image Caption Evaluation", arXiv 1607.08822',
         ),
     ]

@@ -1,152 +1,108 @@
-"""BLEU, ROUGE-L and CIDEr over PTB tokens, through pycocoevalcap's scorers."""
+"""BLEU, ROUGE-L and CIDEr-D: pycocoevalcap's scorers after our own PTB tokeniser. Nothing here runs Java."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import warnings
-from collections import defaultdict
-from collections.abc import Mapping
-from importlib.metadata import version
-from math import log
-from pathlib import Path
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
 
-from pycocoevalcap.bleu import bleu
+from pycocoevalcap.bleu.bleu import Bleu as BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer
-from pycocoevalcap.rouge import rouge
+from pycocoevalcap.rouge.rouge import Rouge as RougeScorer
 
-from ....core.protocols import CapfwWarning, DataError, ImageId, Scores
+from ....core.protocols import CapfwWarning, ImageId, Scores
 from . import BleuConfig, CiderConfig, RougeLConfig
-from .ptb import tokenize_all
+from .captions import common_signature, tokenized_pairs
+from .document_frequencies import DocumentFrequencies, read_document_frequencies
 
-Candidates: TypeAlias = Mapping[ImageId, str]
-References: TypeAlias = Mapping[ImageId, tuple[str, ...]]
-_FEW_IMAGES = 50
-
-
-class _Metric:
-    """What the three share: tokenised input, in the order of the candidates, and the signature."""
-
-    def _tokenized(
-        self, candidates: Candidates, references: References
-    ) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
-        """Tokenised references and candidates, numbered in the candidates' order as pycocoevalcap wants them."""
-        if not candidates:
-            raise DataError("there are no candidates to score.", fix="Caption at least one image.")
-        if candidates.keys() != references.keys():
-            differing = sorted(map(str, candidates.keys() ^ references.keys()))
-            raise DataError(
-                f"candidates and references are of different images: {', '.join(differing[:5])}"
-                + (f" and {len(differing) - 5} more." if len(differing) > 5 else "."),
-                fix="Score the same images on both sides.",
-            )
-        if bare := [image_id for image_id in candidates if not references[image_id]]:
-            raise DataError(f"image {bare[0]} has no reference.", fix="Leave it out, or give it references.")
-        flat = tokenize_all(reference for image_id in candidates for reference in references[image_id])
-        tokens = iter(flat)
-        gts = {n: [next(tokens) for _ in references[image_id]] for n, image_id in enumerate(candidates)}
-        res = {n: [text] for n, text in enumerate(tokenize_all(candidates.values()))}
-        return gts, res
-
-    def signature(self) -> Mapping[str, str]:
-        return {
-            "metric": type(self).__name__,
-            "tokenizer": "PTB as coco-caption's (capfw, no Java)",
-            "scorer": f"pycocoevalcap {version('pycocoevalcap')}",
-        }
+FEW_IMAGES = 50
 
 
-class Bleu(_Metric):
-    """BLEU-1 to BLEU-4 (Papineni et al., 2002), in 0..1."""
+class Bleu:
+    """BLEU-1 to BLEU-4, of the corpus and per image."""
 
     def __init__(self, config: BleuConfig) -> None:
-        self.config = config
+        self.names = config.score_names()
 
-    def score(self, candidates: Candidates, references: References) -> Scores:
-        gts, res = self._tokenized(candidates, references)
-        with contextlib.redirect_stdout(io.StringIO()):  # the scorer prints
-            corpus, per_image = bleu.Bleu(4).compute_score(gts, res, verbose=0)
-        names = self.config.score_names()
+    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
+        corpus, per_image = BleuScorer(4).compute_score(reference_tokens, candidate_tokens, verbose=0)
         return Scores(
-            {name: float(value) for name, value in zip(names, corpus, strict=True)},
-            {name: dict(zip(candidates, map(float, v), strict=True)) for name, v in zip(names, per_image, strict=True)},
+            corpus={name: float(value) for name, value in zip(self.names, corpus, strict=True)},
+            per_image={name: _by_id(references, values) for name, values in zip(self.names, per_image, strict=True)},
         )
 
+    def signature(self) -> dict[str, str]:
+        return common_signature("4-grams, reference of the closest length")
 
-class RougeL(_Metric):
-    """ROUGE-L (Lin, 2004), in 0..1."""
+
+class RougeL:
+    """ROUGE-L, the mean over images."""
 
     def __init__(self, config: RougeLConfig) -> None:
-        self.config = config
+        (self.name,) = config.score_names()
 
-    def score(self, candidates: Candidates, references: References) -> Scores:
-        gts, res = self._tokenized(candidates, references)
-        corpus, per_image = rouge.Rouge().compute_score(gts, res)
-        return Scores(
-            {"ROUGE-L": float(corpus)}, {"ROUGE-L": dict(zip(candidates, map(float, per_image), strict=True))}
-        )
+    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
+        corpus, per_image = RougeScorer().compute_score(reference_tokens, candidate_tokens)
+        return Scores(corpus={self.name: float(corpus)}, per_image={self.name: _by_id(references, per_image)})
+
+    def signature(self) -> dict[str, str]:
+        return common_signature("beta 1.2, best precision and best recall over the references")
 
 
-class Cider(_Metric):
-    """CIDEr-D (Vedantam et al., 2015), unscaled, in 0..10.
+class Cider:
+    """CIDEr-D scaled by 10, the mean over images.
 
-    Words count by how rare they are over the images; `document_frequencies` fixes that rarity, so that few images, or
-    one, can be scored. Without it, a warning is given below 50 images.
+    Warns (`CapfwWarning`) when the document frequencies come from fewer than 50 images.
     """
 
     def __init__(self, config: CiderConfig) -> None:
-        self.file = config.document_frequencies
-        self._num_documents = 0
+        """Raises `ComponentError` when `document_frequencies` names a file of another kind."""
+        (self.name,) = config.score_names()
+        self.frequencies: DocumentFrequencies | None = None
+        self._origin = "the references scored against"
+        if config.document_frequencies is not None:
+            self.frequencies = read_document_frequencies(config.document_frequencies)
+            self._origin = f"{self.frequencies.origin}, {self.frequencies.num_images} images"
 
-    def score(self, candidates: Candidates, references: References) -> Scores:
-        gts, res = self._tokenized(candidates, references)
+    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
         scorer = CiderScorer(n=4, sigma=6.0)
-        for number in gts:
-            scorer += (res[number][0], gts[number])
-        if self.file is None:
-            self._num_documents = len(gts)
-            if len(gts) < _FEW_IMAGES:
-                warnings.warn(
-                    f"CIDEr over {len(gts)} images takes word frequencies from those alone and is not comparable; "
-                    "set document_frequencies.",
-                    CapfwWarning,
-                    stacklevel=2,
-                )
-            corpus, per_image = scorer.compute_score()
+        for image_id, captions in reference_tokens.items():
+            scorer += (candidate_tokens[image_id][0], captions)
+        if self.frequencies is None:
+            scorer.compute_doc_freq()
+            num_images = len(reference_tokens)
+            self._origin = f"the references scored against, {num_images} images"
         else:
-            scorer.document_frequency, self._num_documents = read_document_frequencies(self.file)
-            scorer.ref_len = log(float(self._num_documents))
-            per_image = scorer.compute_cider()
-            corpus = sum(per_image) / len(per_image)
-        return Scores({"CIDEr": float(corpus)}, {"CIDEr": dict(zip(candidates, map(float, per_image), strict=True))})
+            scorer.document_frequency.update(self.frequencies.ngrams)
+            scorer.crefs = _CountedAs(self.frequencies.num_images, scorer.crefs)
+            num_images = self.frequencies.num_images
+        if num_images < FEW_IMAGES:
+            warnings.warn(
+                f"CIDEr weighs n-grams by how rare they are among {num_images} image{'s' * (num_images != 1)}; below "
+                f"{FEW_IMAGES} the score says little. Give metric cider a file of document_frequencies.",
+                CapfwWarning,
+                stacklevel=2,
+            )
+        per_image = _by_id(references, scorer.compute_cider())
+        return Scores({self.name: sum(per_image.values()) / len(per_image)}, {self.name: per_image})
 
-    def signature(self) -> Mapping[str, str]:
-        origin = self.file.name if self.file else "the references scored"
-        return {**super().signature(), "document_frequencies": f"{origin}, {self._num_documents} images"}
-
-
-def write_document_frequencies(references: References, file: Path) -> None:
-    """Writes how many images' references hold each n-gram (n up to 4, PTB tokens): JSON `num_images`, `counts`."""
-    scorer = CiderScorer(n=4, sigma=6.0)
-    for captions in references.values():
-        scorer += ("", tokenize_all(captions))
-    scorer.compute_doc_freq()
-    counts = {" ".join(ngram): int(count) for ngram, count in sorted(scorer.document_frequency.items())}
-    file.write_text(json.dumps({"num_images": len(references), "counts": counts}, ensure_ascii=False), encoding="utf-8")
+    def signature(self) -> dict[str, str]:
+        """Before the first `score` the number of images is known only when the frequencies come from a file."""
+        return common_signature("CIDEr-D, n = 4, sigma = 6") | {"document_frequencies": self._origin}
 
 
-def read_document_frequencies(file: Path) -> tuple[dict[tuple[str, ...], float], int]:
-    """What `write_document_frequencies` wrote. Raises `DataError` for any other file."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        counts: dict[tuple[str, ...], float] = defaultdict(float)
-        counts.update({tuple(ngram.split(" ")): float(count) for ngram, count in content["counts"].items()})
-        return counts, int(content["num_images"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise DataError(
-            f"not a file of document frequencies: {err!r}.",
-            where=str(file),
-            fix="Write it with write_document_frequencies.",
-        ) from err
+class _CountedAs(list[object]):
+    """The references scored, with the length CiderScorer takes for the number of images behind the frequencies."""
+
+    def __init__(self, num_images: int, references: Iterable[object]) -> None:
+        super().__init__(references)
+        self.num_images = num_images
+
+    def __len__(self) -> int:
+        return self.num_images
+
+
+def _by_id(ids: Iterable[ImageId], values: Iterable[float]) -> dict[ImageId, float]:
+    return {image_id: float(value) for image_id, value in zip(ids, values, strict=True)}

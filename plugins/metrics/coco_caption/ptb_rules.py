@@ -72,9 +72,9 @@ ABBREVIATION_WITH_STOP = (
     r"|(?i:p{1,2}t)[ye](?i:s?))\."
 )
 ABBREVIATION = (
-    r"(?:(?i:mr|mrs|ms|drs?|profs?|sens?|reps?|attys?|lt|col|gen|messrs|govs?|adm|rev|maj|sgt|cpl|pvt|capt|ste?|ave"
+    rf"(?:{ACRONYM}|(?i:mr|mrs|ms|drs?|profs?|sens?|reps?|attys?|lt|col|gen|messrs|govs?|adm|rev|maj|sgt|cpl|pvt|capt|ste?|ave"
     r"|pres|lieut|hon|brig|co?mdr|pfc|spc|supts?|det|mt|ft|adj|adv|asst|assoc|ens|insp|mlle|mme|msgr|sfc"
-    rf"|vs|alex|wm|jos|cie|a\.k\.a|cf|treas|ph|invt|elec|natl|dept)|M(?i:iss)|(?i:m)[ft](?i:g)|[v]|{ACRONYM}|[A-Za-z])"
+    rf"|vs|alex|wm|jos|cie|a\.k\.a|cf|treas|ph|invt|elec|natl|dept)|M(?i:iss)|(?i:m)[ft](?i:g)|[A-Za-z])"
 )
 ABBREVIATION_OF_NUMBERED = r"(?i:ca|figs?|prop|nos?|arts?|bldg|pp|op)\."
 SENTENCE_OPENERS = (
@@ -153,7 +153,7 @@ def _replacement(token: str) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """`pattern` has the token's text as its first group and may look further; `token_of` makes the token of it, or ""."""
+    """`pattern` has the token's text as its first group and may look further; `token_of` makes the token, or ""."""
 
     pattern: re.Pattern[str]
     token_of: Callable[[str], str]
@@ -170,7 +170,7 @@ RULES = (
     _rule(r"(?:(?i:c)\+\+|(?i:[cf])#)"),
     *(_rule(f"(?i:{head})", before=f"(?i:{tail})") for head, tail in ASSIMILATIONS.items()),
     _rule("'(?i:t)", before="(?i:was)"),
-    _rule(f"{APOSTROPHE}(?i:t)", before="(?i:is)"),
+    _rule("'(?i:t)", before="(?i:is)"),
     _rule(TAG, _in_one_piece),
     _rule(r"(?:(?i:&(?:md|mdash|ndash);)|[\x96\x97\u2013-\u2015])", _drop),
     _rule("(?i:&amp;)", _plain_ampersand),

@@ -1,0 +1,159 @@
+"""Scores of any system's captions from files: COCO results against COCO captions. No run, and no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import CapfwWarning, DataError
+from .protocols import ImageId, Metric
+
+References = dict[ImageId, tuple[str, ...]]
+_NUM_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class FileScores:
+    """What `score_files` found.
+
+    scores: corpus value by score name. per_image: by score name, the images' values. signature: what must be equal
+    before two such scores may be compared. notices: what the metrics and the reading had to say.
+    """
+
+    scores: Mapping[str, float]
+    per_image: Mapping[str, Mapping[ImageId, float]]
+    signature: Mapping[str, object]
+    notices: tuple[str, ...]
+
+
+def score_files(
+    candidates: Path,
+    references: Path,
+    metrics: Sequence[Metric],
+    *,
+    allow_missing: bool = False,
+    allow_extra: bool = False,
+) -> FileScores:
+    """Scores the captions in file `candidates` against those in file `references`.
+
+    An image with references but no candidate is an error, or with `allow_missing` left out and told in a notice. A
+    candidate without references likewise, with `allow_extra`. Metrics are built by the caller, who knows the registry.
+
+    Raises `DataError` naming the file and the first of the image ids at fault.
+    """
+    captions, captions_digest = read_candidates(candidates)
+    known, known_digest = read_references(references)
+    missing = [i for i in known if i not in captions]
+    extra = [i for i in captions if i not in known]
+    if missing and not allow_missing:
+        raise _unpaired(missing, "no candidate", candidates, "allow_missing", extra)
+    if extra and not allow_extra:
+        raise _unpaired(extra, "no references", references, "allow_extra", missing)
+    left_out = ((missing, "no candidate"), (extra, "no references"))
+    notices = [f"Left out: {_count(ids)} with {what}." for ids, what in left_out if ids]
+    shared = [i for i in known if i in captions]
+    if not shared:
+        raise DataError(f"no image of this file has references in {references}.", where=str(candidates))
+    corpus, per_image, warned = apply_metrics(metrics, {i: captions[i] for i in shared}, {i: known[i] for i in shared})
+    signature = {
+        "num_images": len(shared),
+        "num_left_out": len(known.keys() ^ captions.keys()),
+        "candidates": {"file": candidates.name, "sha256": captions_digest},
+        "references": {"file": references.name, "sha256": known_digest},
+        "metrics": [dict(metric.signature()) for metric in metrics],
+    }
+    return FileScores(corpus, per_image, signature, (*notices, *warned))
+
+
+def apply_metrics(
+    metrics: Iterable[Metric], candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]
+) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[str]]:
+    """Corpus values, per-image values and the texts of `CapfwWarning`s; other warnings go their usual way."""
+    corpus: dict[str, float] = {}
+    per_image: dict[str, dict[ImageId, float]] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CapfwWarning)
+        for metric in metrics:
+            scores = metric.score(candidates, references)
+            corpus.update(scores.corpus)
+            per_image.update({name: dict(values) for name, values in scores.per_image.items()})
+    for warning in caught:
+        if not issubclass(warning.category, CapfwWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return corpus, per_image, [str(w.message) for w in caught if issubclass(w.category, CapfwWarning)]
+
+
+def read_candidates(file: Path) -> tuple[dict[ImageId, str], str]:
+    """Caption by image id of a COCO results file, `[{"image_id": ..., "caption": ...}, ...]`, and the file's SHA-256.
+
+    Raises `DataError` for another form, or when an image has two captions.
+    """
+    content, digest = _read_json(file)
+    entries = _entries(content, file, "a COCO results file, a list of {image_id, caption}")
+    repeated = [i for i, count in Counter(image_id for image_id, _ in entries).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{_count(repeated)} with more than one caption: {_listed(repeated)}.",
+            where=str(file),
+            fix="Keep one candidate per image.",
+        )
+    return dict(entries), digest
+
+
+def read_references(file: Path) -> tuple[References, str]:
+    """References by image id of a COCO captions file (`annotations`, with an entry per caption), and its SHA-256.
+
+    Images without a caption are left out. Raises `DataError` for another form.
+    """
+    content, digest = _read_json(file)
+    annotations = content.get("annotations") if isinstance(content, dict) else None
+    grouped: dict[ImageId, list[str]] = {}
+    for image_id, caption in _entries(annotations, file, 'a COCO captions file, with a list "annotations"'):
+        grouped.setdefault(image_id, []).append(caption)
+    return {image_id: tuple(captions) for image_id, captions in grouped.items()}, digest
+
+
+def _read_json(file: Path) -> tuple[object, str]:
+    try:
+        data = file.read_bytes()
+    except OSError as err:
+        raise DataError(f"cannot read the file: {err.strerror or err}", where=str(file)) from err
+    try:
+        return json.loads(data), hashlib.sha256(data).hexdigest()
+    except ValueError as err:
+        raise DataError(f"this is not JSON: {err}", where=str(file)) from err
+
+
+def _entries(content: object, file: Path, wanted: str) -> list[tuple[ImageId, str]]:
+    if not isinstance(content, list) or not content:
+        raise DataError(f"this is not {wanted}, or it is empty.", where=str(file))
+    entries: list[tuple[ImageId, str]] = []
+    for place, entry in enumerate(content):
+        image_id, caption = (entry.get("image_id"), entry.get("caption")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(image_id, int | str) or isinstance(image_id, bool) or not isinstance(caption, str):
+            raise DataError(
+                "an entry needs an image_id (number or text) and a caption (text).", where=f"{file}, entry {place}"
+            )
+        entries.append((image_id, caption))
+    return entries
+
+
+def _unpaired(ids: Sequence[ImageId], what: str, file: Path, option: str, others: Sequence[ImageId]) -> DataError:
+    fix = f"Complete the file, or have these images left out ({option})."
+    if {str(i) for i in ids} & {str(i) for i in others}:
+        fix = "Some ids are text in one file and numbers in the other: write them alike."
+    return DataError(f"{_count(ids)} with {what}: {_listed(ids)}.", where=str(file), fix=fix)
+
+
+def _count(ids: Collection[ImageId]) -> str:
+    return f"{len(ids)} image{'s' * (len(ids) != 1)}"
+
+
+def _listed(ids: Sequence[ImageId]) -> str:
+    shown = ", ".join(str(i) for i in ids[:_NUM_SHOWN])
+    return shown + (f" and {len(ids) - _NUM_SHOWN} more" if len(ids) > _NUM_SHOWN else "")

@@ -1,0 +1,83 @@
+"""The dino.txt vision head: two Transformer blocks over the backbone's tokens, out of timm's parts."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from timm.layers import SwiGLU
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from ....core.protocols import BadCheckpoint, MissingWeights, read_weights, require_layout
+from . import HEAD_FILE, HOW_TO_GET, DinoV3Config
+from .backbone import hub_folder
+
+_PREFIX = "visual_model.head."
+_RENAMED = (("mlp.fc1_g", "mlp.w1"), ("mlp.fc1_x", "mlp.w2"), ("mlp.fc2", "mlp.w3"))  # timm's names and Meta's
+
+
+class DinoTextHead(nn.Module):
+    """Maps tokens (B, N, width) to tokens of the same shape, without positions (Jose et al., 2024, section 3).
+
+    SwiGLU with a hidden width of 8/3 of the token's, rounded up to a multiple of 64; no qkv bias; layer scale.
+    """
+
+    def __init__(self, width: int, num_heads: int, num_blocks: int) -> None:
+        super().__init__()
+        block = partial(
+            Block,
+            width,
+            num_heads,
+            mlp_ratio=8 / 3,
+            init_values=1e-5,
+            norm_layer=partial(nn.LayerNorm, eps=1e-5),
+            act_layer=nn.SiLU,
+            mlp_layer=partial(SwiGLU, align_to=64),
+        )
+        self.blocks = nn.Sequential(*(block() for _ in range(num_blocks)))
+        self.ln_final = nn.LayerNorm(width, eps=1e-5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        normed: Tensor = self.ln_final(self.blocks(tokens))
+        return normed
+
+
+def build_head(config: DinoV3Config, backbone: nn.Module, *, beside: Path | None) -> DinoTextHead:
+    """The head for this backbone. `beside`: the backbone's file, where the published head is looked for first."""
+    width, num_heads = backbone.embed_dim, backbone.blocks[0].attn.num_heads
+    if config.head_weights == "random":
+        return DinoTextHead(width, num_heads, num_blocks=2)
+    file = _find(config, beside)
+    state = {name: value for name, value in read_weights(file, option="head_weights").items() if name.startswith(_PREFIX)}
+    if not state:
+        raise BadCheckpoint(f'{file} has no name that starts with "{_PREFIX}".', option="head_weights", fix=HOW_TO_GET)
+    num_blocks = len({name.split(".")[3] for name in state if name.startswith(f"{_PREFIX}blocks.")})
+    with torch.device("meta"):
+        head = DinoTextHead(width, num_heads, num_blocks)
+    require_layout(state, official_layout(head), source=file, option="head_weights")
+    head.load_state_dict({name: state[_official_name(name)].float() for name in head.state_dict()}, assign=True)
+    return head
+
+
+def official_layout(head: DinoTextHead) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the head in Meta's file."""
+    return {_official_name(name): tuple(value.shape) for name, value in head.state_dict().items()}
+
+
+def _official_name(name: str) -> str:
+    for own, official in _RENAMED:
+        name = name.replace(own, official)
+    return _PREFIX + name
+
+
+def _find(config: DinoV3Config, beside: Path | None) -> Path:
+    if config.head_weights != "published":
+        places = [Path(config.head_weights)]
+    else:
+        places = [folder / HEAD_FILE for folder in ([beside.parent] if beside else []) + [hub_folder()]]
+    for place in places:
+        if place.is_file():
+            return place
+    raise MissingWeights(f"there is no file {places[0]}.", option="head_weights", fix=HOW_TO_GET)

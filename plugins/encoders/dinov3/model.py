@@ -1,0 +1,88 @@
+"""The heavy half of encoder "dinov3"."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms import InterpolationMode, v2
+
+from ....core.protocols import ComponentError, FeatureShape, weights_fingerprint
+from . import DinoV3Config
+from .backbone import build_backbone
+from .head import build_head
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+
+
+class DinoV3Encoder(nn.Module):
+    """Encodes RGB images with a DINOv3 Vision Transformer.
+
+    Pooled (B, 1, D): the dino.txt image embedding (DINOv2 Meets Text, section 3: the head's [CLS] beside the mean of
+    the head's patch tokens, D = 2 * width), or the backbone's [CLS]. Tokens (B, N, D): the backbone's patch tokens, row
+    by row, register tokens before them if asked for, [CLS] never. All after the final norm, float32, frozen.
+
+    Preprocessing is upstream's: the shorter side to 256 (bicubic, on uint8, so that overshoot is clipped), the centre
+    224 x 224, ImageNet statistics.
+
+    Casting the encoder to half precision would lose the checkpoint's rotary periods (timm computes them anew); autocast
+    does not.
+    """
+
+    def __init__(self, config: DinoV3Config) -> None:
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model timm does not have."""
+        super().__init__()
+        self.config = config
+        self.normalize = config.uses_head if config.normalize is None else config.normalize
+        self.backbone, backbone_file = build_backbone(config)
+        self.head = build_head(config, self.backbone, beside=backbone_file) if config.uses_head else None
+        self.requires_grad_(False).eval()
+        side, patch_side = config.image_size, self.backbone.patch_embed.patch_size[0]
+        if side % patch_side:
+            raise ComponentError(
+                f"{side} is not a multiple of the patch size, {patch_side}.",
+                option="image_size",
+                fix=f"Use {max(1, round(side / patch_side)) * patch_side}.",
+            )
+        self.resize = config.resize or side * 256 // 224
+        self.transform = v2.Compose(
+            [
+                v2.PILToTensor(),
+                v2.Resize(self.resize, interpolation=InterpolationMode.BICUBIC, antialias=True),
+                v2.CenterCrop(side),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(_MEAN, _STD),
+            ]
+        )
+        self.feature_shape = self._shape((side // patch_side) ** 2)
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        pixels: Tensor = self.transform(image)
+        return pixels
+
+    @torch.no_grad()
+    def encode(self, pixels: Tensor) -> Tensor:
+        tokens: Tensor = self.backbone.forward_features(pixels)  # (B, [CLS] + registers + patches, width)
+        if self.config.features == "tokens":
+            features = tokens[:, 1 if self.config.include_registers else self.backbone.num_prefix_tokens :]
+        elif self.head is None:
+            features = tokens[:, :1]
+        else:
+            tokens = self.head(tokens)
+            patches = tokens[:, self.backbone.num_prefix_tokens :]
+            features = torch.cat([tokens[:, :1], patches.mean(dim=1, keepdim=True)], dim=-1)  # (B, 1, 2 * width)
+        features = features.float()
+        return F.normalize(features, dim=-1) if self.normalize else features
+
+    def fingerprint(self) -> str:
+        facts = self.config.model_dump(include={"model", "model_args", "features", "pooling", "include_registers"})
+        periods = self.backbone.rope.periods.tolist()  # not in timm's state dict
+        return weights_fingerprint(self, facts, periods, self.normalize, self.config.image_size, self.resize)
+
+    def _shape(self, num_patches: int) -> FeatureShape:
+        width = self.backbone.embed_dim
+        if self.config.features == "pooled":
+            return FeatureShape(num_tokens=1, dim=width if self.head is None else 2 * width)
+        num_registers = self.backbone.num_reg_tokens if self.config.include_registers else 0
+        return FeatureShape(num_tokens=num_registers + num_patches, dim=width)

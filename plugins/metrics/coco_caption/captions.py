@@ -1,0 +1,50 @@
+"""What every metric of coco-caption does first: check that both sides have the same images, and tokenise."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from importlib.metadata import version
+
+from ....core.protocols import DataError, ImageId
+from .ptb import tokenize_all
+
+Tokenized = dict[ImageId, list[str]]
+_NUM_SHOWN = 5
+
+
+def tokenized_pairs(
+    candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]
+) -> tuple[Tokenized, Tokenized]:
+    """Candidates (one per image) and references as lower-case tokens joined by spaces, both in the references' order.
+
+    Raises `DataError` when there is nothing to score, or when an image lacks its candidate or references.
+    """
+    if not candidates and not references:
+        raise DataError("there are no captions to score.")
+    missing = {
+        "no candidate": [i for i in references if i not in candidates],
+        "no references": [i for i in candidates if not references.get(i)],
+    }
+    problems = [f"{what} for {_some(ids)}" for what, ids in missing.items() if ids]
+    if problems:
+        raise DataError(
+            f"{'; '.join(problems)}.", fix="Score every image once: one candidate, and at least one reference."
+        )
+    flat = iter(tokenize_all(caption for captions in references.values() for caption in captions))
+    tokenized = {image_id: [next(flat) for _ in captions] for image_id, captions in references.items()}
+    by_id = dict(zip(candidates, tokenize_all(candidates.values()), strict=True))
+    return {image_id: [by_id[image_id]] for image_id in references}, tokenized
+
+
+def common_signature(variant: str) -> dict[str, str]:
+    """What the scores of all metrics here depend on."""
+    return {
+        "tokenizer": "ptb (capfw, no Java)",
+        "library": f"pycocoevalcap {version('pycocoevalcap')}",
+        "variant": variant,
+    }
+
+
+def _some(ids: Collection[ImageId]) -> str:
+    shown = ", ".join(str(i) for i in list(ids)[:_NUM_SHOWN])
+    return f"{len(ids)} image{'s' * (len(ids) != 1)} ({shown}{', ...' if len(ids) > _NUM_SHOWN else ''})"

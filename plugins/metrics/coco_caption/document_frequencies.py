@@ -1,0 +1,78 @@
+"""Document frequencies for CIDEr: in how many images' references each n-gram stands, kept in a file.
+
+CIDEr weighs an n-gram by log(number of images / images that have it). Counted in a small set of references the weights
+mean little, and scores of different sets cannot be compared; frequencies of a large set, once written, can serve both.
+
+The file is JSON: `{"capfw_document_frequencies": 1, "origin": text, "tokenizer": text, "num_images": int, "ngrams":
+{"a man": images, ...}}`, n-grams of 1 to 4 tokens joined by spaces. N-grams of a single image are left out: to CIDEr
+one and none are the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycocoevalcap.cider.cider_scorer import precook
+
+from ....core.protocols import ComponentError, DataError, ImageId
+from .ptb import tokenize_all
+
+FORMAT_KEY, FORMAT_VERSION, TOKENIZER = "capfw_document_frequencies", 1, "ptb (capfw, no Java)"
+
+
+@dataclass(frozen=True)
+class DocumentFrequencies:
+    """Images per n-gram (a tuple of tokens), out of `num_images`; `origin` says of what."""
+
+    origin: str
+    num_images: int
+    ngrams: Mapping[tuple[str, ...], int]
+
+
+def write_document_frequencies(
+    path: Path | str, references: Mapping[ImageId, tuple[str, ...]], *, origin: str
+) -> DocumentFrequencies:
+    """Counts the n-grams of raw reference captions and writes them to `path`; `origin` is kept with the scores.
+
+    Raises `DataError` when there are no references.
+    """
+    if not references:
+        raise DataError("there are no references to count document frequencies in.")
+    counts: Counter[tuple[str, ...]] = Counter()
+    for captions in references.values():
+        counts.update({ngram for caption in tokenize_all(captions) for ngram in precook(caption)})
+    ngrams = {ngram: count for ngram, count in sorted(counts.items()) if count > 1}
+    content = {
+        FORMAT_KEY: FORMAT_VERSION,
+        "origin": origin,
+        "tokenizer": TOKENIZER,
+        "num_images": len(references),
+        "ngrams": {" ".join(ngram): count for ngram, count in ngrams.items()},
+    }
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    aside.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+    aside.replace(path)
+    return DocumentFrequencies(origin, len(references), ngrams)
+
+
+def read_document_frequencies(path: Path) -> DocumentFrequencies:
+    """Reads what `write_document_frequencies` wrote. Raises `ComponentError` for any other content."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        if content[FORMAT_KEY] != FORMAT_VERSION:
+            raise ValueError(f"its format is version {content[FORMAT_KEY]}; this capfw reads version {FORMAT_VERSION}")
+        ngrams = {tuple(text.split(" ")): int(count) for text, count in content["ngrams"].items()}
+        return DocumentFrequencies(str(content["origin"]), int(content["num_images"]), ngrams)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise ComponentError(
+            f"{path} does not hold document frequencies: {err!r}.",
+            option="document_frequencies",
+            fix="Write the file with capfw.plugins.metrics.coco_caption.document_frequencies."
+            "write_document_frequencies(path, references, origin=...).",
+        ) from err

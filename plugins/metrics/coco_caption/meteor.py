@@ -1,0 +1,77 @@
+"""METEOR 1.5, by the jar that pycocoevalcap carries, through a pipe of our own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from ....core.protocols import ImageId, MissingLibrary, Scores
+from . import MeteorConfig
+from .captions import common_signature, tokenized_pairs
+from .java import find_java, java_process, package_file
+
+
+class Meteor:
+    """METEOR of the corpus (from the summed statistics, not the mean) and per image.
+
+    pycocoevalcap's own wrapper waits for ever when a caption holds a line feed, which is METEOR's end of message; here
+    captions are single lines without METEOR's separator "|||". Needs Java 8 or newer (tried: 17).
+    """
+
+    def __init__(self, config: MeteorConfig) -> None:
+        """Raises `MissingLibrary` when Java, or the data of METEOR, is not there."""
+        (self.name,) = config.score_names()
+        self.timeout_seconds = config.timeout_seconds
+        java, self.java_version = find_java(config.java, metric="meteor", versions=range(8, 1000))
+        jar, paraphrases = package_file("meteor/meteor-1.5.jar"), package_file("meteor/data/paraphrase-en.gz")
+        for file in (jar, paraphrases):
+            if not file.is_file():
+                raise MissingLibrary(
+                    f"metric meteor needs {file}, which belongs to pycocoevalcap and is not there.",
+                    fix="pip install --force-reinstall --no-deps pycocoevalcap",
+                )
+        memory = f"-Xmx{config.max_memory_gb}G"
+        options = ["-", "-", "-stdio", "-l", "en", "-norm"]
+        self.command = [java, memory, "-Dfile.encoding=UTF-8", "-jar", str(jar), *options]
+
+    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+        """Raises `DataError` for captions that do not pair up, `CapfwError` when Java fails or takes too long."""
+        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
+        with (
+            tempfile.TemporaryDirectory(prefix="capfw-meteor-") as folder,
+            java_process(self.command, metric="meteor", timeout_seconds=self.timeout_seconds, cwd=Path(folder)) as (
+                ask,
+                answer,
+            ),
+        ):
+            statistics = []
+            for image_id, captions in reference_tokens.items():
+                fields = ["SCORE", *map(_one_field, captions), _one_field(candidate_tokens[image_id][0])]
+                _say(ask, " ||| ".join(fields))
+                statistics.append(_hear(answer))
+            _say(ask, " ||| ".join(["EVAL", *statistics]))
+            per_image = {image_id: float(_hear(answer)) for image_id in references}
+            corpus = float(_hear(answer))
+        return Scores({self.name: corpus}, {self.name: per_image})
+
+    def signature(self) -> dict[str, str]:
+        """Tokenizer, library, variant and the version of Java."""
+        return common_signature("METEOR 1.5, -l en -norm") | {"java": str(self.java_version)}
+
+
+def _one_field(caption: str) -> str:
+    return " ".join(caption.replace("|||", " ").split())
+
+
+def _say(ask: IO[str], line: str) -> None:
+    ask.write(line + "\n")
+    ask.flush()
+
+
+def _hear(answer: IO[str]) -> str:
+    line = answer.readline()
+    if not line:
+        raise EOFError("it stopped answering")
+    return line.strip()

@@ -1,0 +1,438 @@
+"""Decoders `gpt2` and `causal-lm`: losses, tuning, vocabularies, what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from capfw.core.protocols import (
+    BadCheckpoint,
+    ComponentError,
+    GreedyOptions,
+    MissingLibrary,
+    MissingWeights,
+    TokenBatch,
+)
+from capfw.plugins.decoders.gpt2 import CausalLMConfig, Gpt2Config
+from pydantic import ValidationError
+
+TINY = {"weights": "random", "num_layers": 2, "width": 16, "num_heads": 2, "max_positions": 64}
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "hidden_size": 16},
+    "gemma2": {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "intermediate_size": 32,
+        "hidden_size": 16,
+        "final_logit_softcapping": 0.5,  # caps logits behind the output layer
+        "sliding_window": 4,
+    },
+    "cohere": {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "hidden_size": 16,
+        "logit_scale": 3.0,  # scales logits behind the output layer
+    },
+    "opt": {  # positions start at 2, embeddings narrower than the layers
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "ffn_dim": 32,
+        "hidden_size": 16,
+        "word_embed_proj_dim": 8,
+        "max_position_embeddings": 64,
+    },
+    "bloom": {"n_layer": 2, "n_head": 2, "hidden_size": 16},  # no positions: ALiBi
+    "gpt_neox": {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "hidden_size": 16},
+    "qwen2": {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 32,
+        "hidden_size": 16,
+    },
+}
+
+
+def causal_config(model_type: str, **options: Any) -> CausalLMConfig:
+    return CausalLMConfig(
+        weights="random", architecture={"model_type": model_type, **ARCHITECTURES[model_type]}, **options
+    )
+
+
+def enlarge(decoder: Any) -> Any:
+    """Weights so large that every input matters to every output."""
+    with torch.no_grad():
+        for parameter in decoder.model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(8)
+    return decoder
+
+
+def hugging_face_loss(decoder: Any, prefix: torch.Tensor, rows: list[list[int]]) -> float:
+    """Sum over the rows, one at a time, of what transformers says for labels that are -100 on the prefix."""
+    total = 0.0
+    for row, caption in zip(prefix, rows, strict=True):
+        ids = torch.tensor([caption])
+        inputs = torch.cat([row[None], decoder.model.get_input_embeddings()(ids)], dim=1)
+        labels = torch.cat([torch.full((1, len(row)), -100), ids], dim=1)
+        with torch.no_grad():
+            total += float(decoder.model(inputs_embeds=inputs, labels=labels).loss) * len(caption)
+    return total
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", *ARCHITECTURES])
+def test_loss_is_that_of_transformers_and_independent_of_padding(
+    build: Any, batch: Any, captions: Any, model_type: str
+) -> None:
+    config = Gpt2Config(**TINY) if model_type == "gpt2" else causal_config(model_type)
+    decoder = enlarge(build(config)).double().eval()
+    rows = decoder.tokenize(captions)
+    prefix = torch.randn(len(rows), 3, decoder.embed_dim, dtype=torch.float64)
+    with torch.no_grad():
+        total, num_tokens = decoder.loss(prefix, batch(rows, extra=5))
+        alone = [float(decoder.loss(prefix[i : i + 1], batch([row]))[0]) for i, row in enumerate(rows)]
+    assert int(num_tokens) == sum(map(len, rows))
+    # Some architectures compute norms or positions in float32 even in a float64 model.
+    assert float(total) == pytest.approx(sum(alone), rel=0, abs=1e-10 if model_type == "gpt2" else 1e-5)
+    assert float(total) == pytest.approx(hugging_face_loss(decoder, prefix, rows), rel=1e-5)
+
+
+def test_first_token_is_predicted_from_the_last_prefix_vector(build: Any, batch: Any) -> None:
+    decoder = build(Gpt2Config(**TINY)).eval()
+    prefix = torch.randn(1, 3, 16)
+    with torch.no_grad():
+        loss, count = decoder.loss(prefix, batch([[5]]))
+        expected = -decoder.model(inputs_embeds=prefix).logits[0, -1].log_softmax(-1)[5]
+    assert (float(loss), int(count)) == (pytest.approx(float(expected), abs=1e-6), 1)
+
+
+def test_a_step_without_targets_costs_nothing_and_has_gradients(build: Any) -> None:
+    decoder = build(Gpt2Config(**TINY))
+    prefix = torch.randn(2, 3, 16, requires_grad=True)
+    loss, count = decoder.loss(prefix, TokenBatch(torch.zeros(2, 4, dtype=torch.int64), torch.zeros(2, 4).bool()))
+    loss.backward()
+    assert (float(loss.detach()), int(count), float(prefix.grad.abs().sum())) == (0.0, 0, 0.0)
+
+
+def test_vocabulary_of_the_captions_is_lower_case_words_and_gives_english_back(build: Any, captions: Any) -> None:
+    decoder = build(Gpt2Config(**TINY))
+    rows = decoder.tokenize(captions)
+    assert [len(row) for row in rows] == [7, 7, 10, 9]  # words, signs and EOS
+    assert {row[-1] for row in rows} == {decoder.tokenizer.eos_token_id}
+    assert decoder.detokenize(rows) == [
+        "a man's dog runs.",
+        "two dogs play in the snow",
+        "a red bus, parked on the street!",
+        "a dog runs in the red snow.",
+    ]
+
+
+@pytest.mark.parametrize("unit", ["words", "subwords"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "don't stop, the dogs' ball is (very) red.",
+        'a sign says "stop" at 3.5 km/h',
+        "a t-shirt for $ 5 % !",
+        "the women's race: two lead; one falls?",
+    ],
+)
+def test_captions_come_back_from_a_learned_vocabulary_with_natural_spacing(build: Any, unit: str, text: str) -> None:
+    decoder = build(Gpt2Config(**TINY, vocabulary_unit=unit), [text])
+    expected = text.replace("$ 5 % !", "$5%!")
+    assert decoder.detokenize(decoder.tokenize([text])) == [expected]
+
+
+def test_vocabulary_keeps_the_most_frequent_words(build: Any, captions: Any) -> None:
+    decoder = build(Gpt2Config(**TINY, vocabulary_size=5, min_frequency=2), captions)
+    # In the captions "a" and "the" stand three times, "." , "dog", "in", "red", "runs" and "snow" less often or later.
+    words = set(decoder.tokenizer.get_vocab()) - {"[EOS]", "[UNK]"}
+    assert len(words) == 3
+    assert {"a", "the"} <= words
+    frequent = build(Gpt2Config(**TINY, min_frequency=3), captions)
+    assert set(frequent.tokenizer.get_vocab()) - {"[EOS]", "[UNK]"} == {"a", "the"}
+
+
+def test_unknown_words_are_never_generated(build: Any) -> None:
+    decoder = build(Gpt2Config(**TINY, vocabulary_size=5)).eval()
+    unknown = decoder.tokenizer.unk_token_id
+    table = decoder.model.get_input_embeddings().weight
+    prefix = (50 * table[unknown]).detach().expand(1, 3, -1)
+    logits = decoder.model(inputs_embeds=prefix).logits[0, -1]
+    assert int(logits.argmax()) == unknown
+    assert unknown not in decoder.generate(prefix, GreedyOptions(max_tokens=8)).ids[0]
+
+
+def test_decoder_is_rebuilt_from_its_assets_alone(tmp_path: Path, captions: Any) -> None:
+    from capfw.plugins.decoders.gpt2.model import LanguageModel
+
+    config = Gpt2Config(**TINY)
+    LanguageModel.prepare(config, captions=captions, assets=tmp_path)
+    assert (tmp_path / "tokenizer.json").is_file()
+    first, second = (LanguageModel(config, assets=tmp_path) for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    assert first.tokenize(captions) == second.tokenize(captions)
+
+
+def test_gpt2s_tokenizer_encodes_captions_as_they_are(build: Any, golden: Path, shared_data: Path) -> None:
+    facts = json.loads((golden / "seed_mappers/dataset/gpt2_tokenization.json").read_text())
+    options = {**TINY, "tokenizer": str(shared_data / "gpt2_tokenizer")}
+    decoder, clipcap = build(Gpt2Config(**options)), build(Gpt2Config(**options, stop_token="."))
+    for row in facts["rows"]:
+        (ids,) = decoder.tokenize([row["caption"]])
+        assert ids[: row["max_length"]] == row["real_token_ids"]
+    for row in facts["clipcap_encode"]:
+        assert clipcap.tokenize([row["caption"]]) == [row["token_ids"]]
+    assert decoder.detokenize([[15496, 995, 50256], [50256]]) == ["Hello world", ""]
+
+
+def trainable(module: torch.nn.Module) -> set[str]:
+    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def test_frozen_decoder_has_no_dropout_and_passes_gradients_to_the_prefix(
+    build: Any, batch: Any, captions: Any
+) -> None:
+    decoder = build(Gpt2Config(**TINY, dropout=0.5, tuning="frozen", task_prompt="a dog"))
+    decoder.train()
+    rows = batch(decoder.tokenize(captions))
+    prefix = torch.randn(len(captions), 3, 16, requires_grad=True)
+    first, second = decoder.loss(prefix, rows)[0], decoder.loss(prefix, rows)[0]
+    first.backward()
+    assert torch.equal(first, second)
+    assert trainable(decoder) == {"task_prompt"}
+    assert float(prefix.grad.abs().sum()) > 0
+    assert float(decoder.task_prompt.grad.abs().sum()) > 0
+    assert all(parameter.grad is None for parameter in decoder.model.parameters())
+
+
+def test_tuned_decoder_has_dropout_in_training_but_never_in_generation(build: Any, batch: Any, captions: Any) -> None:
+    decoder = build(Gpt2Config(**TINY, dropout=0.5)).train()
+    rows, prefix = batch(decoder.tokenize(captions)), torch.randn(len(captions), 3, 16)
+    assert not torch.equal(decoder.loss(prefix, rows)[0], decoder.loss(prefix, rows)[0])
+    options = GreedyOptions(max_tokens=5)
+    assert torch.equal(decoder.generate(prefix, options).log_probs, decoder.generate(prefix, options).log_probs)
+    assert decoder.model.training
+
+
+def test_task_prompt_stands_after_the_image_prefix(build: Any, batch: Any, captions: Any) -> None:
+    with_prompt = build(Gpt2Config(**TINY, task_prompt="a red dog")).eval()
+    without = build(Gpt2Config(**TINY)).eval()
+    rows, prefix = batch(without.tokenize(captions)), torch.randn(len(captions), 3, 16)
+    table = without.model.get_input_embeddings().weight
+    words = without.tokenizer.convert_tokens_to_ids(["a", "red", "dog"])
+    longer = torch.cat([prefix, table[words].expand(len(captions), -1, -1)], dim=1)
+    with torch.no_grad():
+        expected = without.loss(longer, rows)[0]
+        assert float(with_prompt.loss(prefix, rows)[0]) == pytest.approx(float(expected), rel=1e-6)
+    assert (with_prompt.max_positions, without.max_positions) == (61, 64)
+
+
+@pytest.mark.parametrize("config", [Gpt2Config(**TINY, tuning="lora"), causal_config("llama", tuning="lora")])
+def test_lora_trains_adapters_only_and_begins_where_the_weights_are(
+    build: Any, batch: Any, captions: Any, config: Any
+) -> None:
+    pytest.importorskip("peft", reason="needs the extra capfw[lora]")
+    decoder, plain = build(config), build(config.model_copy(update={"tuning": "frozen", "lora": None}))
+    rows, prefix = batch(plain.tokenize(captions)), torch.randn(len(captions), 3, plain.embed_dim)
+    plain.load_state_dict(
+        {n.replace(".base_layer", ""): v for n, v in decoder.state_dict().items() if "lora_" not in n}
+    )
+    before = decoder.eval().loss(prefix, rows)[0]
+    assert float(before.detach()) == pytest.approx(float(plain.eval().loss(prefix, rows)[0]), rel=1e-6)
+    assert trainable(decoder)
+    assert all("lora_" in name for name in trainable(decoder))
+    optimizer = torch.optim.SGD([p for p in decoder.parameters() if p.requires_grad], lr=1.0)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss = decoder.train().loss(prefix, rows)[0]
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < float(before.detach())
+
+
+def test_lora_without_peft_names_the_install_command(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(MissingLibrary, match=r"pip install \"capfw\[lora\]\""):
+        build(Gpt2Config(**TINY, tuning="lora"))
+
+
+def test_lora_targets_that_do_not_exist_are_answered_with_those_that_do(build: Any) -> None:
+    pytest.importorskip("peft", reason="needs the extra capfw[lora]")
+    with pytest.raises(ComponentError, match="c_attn, c_fc, c_proj"):
+        build(Gpt2Config(**TINY, tuning="lora", lora={"targets": ["query"]}))
+
+
+@pytest.mark.parametrize(
+    ("options", "place", "message"),
+    [
+        ({"num_layers": 2}, "num_layers", 'only with "weights": "random"'),
+        ({"dropout": 0.5}, "dropout", 'only with "weights": "random"'),
+        ({"vocabulary_size": 100}, "vocabulary_size", 'only with "tokenizer": "from-captions"'),
+        ({"lora": {"rank": 2}}, "lora", 'only with "tuning": "lora"'),
+        ({"weights": "random", "tokenizer": "own"}, "tokenizer", 'write "from-captions"'),
+        ({"tokenizer": "from-captions"}, "tokenizer", 'Write "own"'),
+        ({"weights": "random", "width": 20, "num_heads": 3}, "num_heads", "Use one of 1, 2, 4, 5, 10, 20"),
+    ],
+)
+def test_options_without_effect_are_refused_where_they_stand(options: Any, place: str, message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Gpt2Config(**options)
+    assert [error["loc"] for error in caught.value.errors()] == [(place,)]
+    assert message in caught.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weights": "random"}, "model_type"),
+        ({"weights": "random", "architecture": {"model_type": "llama", "vocab_size": 9}}, "follows the tokenizer"),
+        ({"weights": "gpt2", "architecture": {"model_type": "llama"}}, 'only with "weights": "random"'),
+    ],
+)
+def test_architecture_goes_with_random_weights(options: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        CausalLMConfig(**options)
+
+
+@pytest.mark.parametrize(
+    "config", [Gpt2Config(), Gpt2Config(weights="random"), Gpt2Config(tuning="lora"), causal_config("llama")]
+)
+def test_a_config_with_its_defaults_written_out_is_the_same_config(config: Any) -> None:
+    assert type(config).model_validate_json(config.model_dump_json()) == config
+
+
+def test_an_encoder_is_not_taken_for_a_language_model(build: Any) -> None:
+    bert = {"model_type": "bert", "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16}
+    with pytest.raises(ComponentError, match="attends to later positions"):
+        build(CausalLMConfig(weights="random", architecture=bert))
+    build(CausalLMConfig(weights="random", architecture={**bert, "is_decoder": True}))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"model_type": "lama"},
+        {"model_type": "vit"},
+        {"model_type": "llama", "hidden_size": 15, "num_attention_heads": 2},
+        {"model_type": "qwen2", "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 3},
+    ],
+)
+def test_an_architecture_that_cannot_be_a_language_model_is_refused(build: Any, architecture: dict[str, Any]) -> None:
+    with pytest.raises(ComponentError) as caught:
+        build(CausalLMConfig(weights="random", architecture=architecture))
+    assert caught.value.option == "architecture"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, build: Any) -> Path:
+    """A tiny GPT-2 with a tokenizer, as save_pretrained writes them."""
+    decoder = build(Gpt2Config(**TINY))
+    decoder.model.save_pretrained(tmp_path / "gpt2")
+    decoder.tokenizer.save_pretrained(tmp_path / "gpt2")
+    return tmp_path / "gpt2"
+
+
+def test_a_local_folder_is_read_and_its_generation_settings_are_not(build: Any, folder: Path) -> None:
+    prefix = torch.randn(2, 3, 16)
+    plain = build(Gpt2Config(weights=str(folder))).generate(prefix, GreedyOptions(max_tokens=6))
+    settings = transformers.GenerationConfig(do_sample=True, temperature=5.0, max_length=4, repetition_penalty=9.0)
+    settings.save_pretrained(folder)
+    again = build(Gpt2Config(weights=str(folder))).generate(prefix, GreedyOptions(max_tokens=6))
+    assert again.ids == plain.ids
+
+
+def test_a_tuned_run_outlives_the_folder_it_started_from(tmp_path: Path, folder: Path, captions: Any) -> None:
+    from capfw.plugins.decoders.gpt2.model import LanguageModel
+
+    config = Gpt2Config(weights=str(folder))
+    LanguageModel.prepare(config, captions=captions, assets=tmp_path)
+    tuned = LanguageModel(config, assets=tmp_path)
+    folder.rename(tmp_path / "elsewhere")
+    again = LanguageModel(config, assets=tmp_path)
+    again.load_state_dict(tuned.state_dict())
+    prefix = torch.randn(2, 3, 16)
+    assert again.generate(prefix, GreedyOptions()).ids == tuned.generate(prefix, GreedyOptions()).ids
+    with pytest.raises(MissingWeights, match="is not a folder"):
+        LanguageModel(config.model_copy(update={"tuning": "frozen"}), assets=tmp_path)
+
+
+def test_checkpoints_that_do_not_fit_are_refused(build: Any, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    state = load_file(file)
+    del state["transformer.h.1.ln_1.weight"]
+    save_file(state, file, metadata={"format": "pt"})
+    with pytest.raises(BadCheckpoint, match=r"lacks 1 weights .* transformer\.h\.1\.ln_1\.weight"):
+        build(Gpt2Config(weights=str(folder)))
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(BadCheckpoint, match="cannot be read"):
+        build(Gpt2Config(weights=str(folder)))
+    file.unlink()
+    with pytest.raises(MissingWeights, match="lacks a file"):
+        build(Gpt2Config(weights=str(folder)))
+    assert capfd.readouterr().err == ""  # transformers' own reports are not for our users
+
+
+def test_a_folder_of_another_architecture_names_the_other_decoder(build: Any, tmp_path: Path) -> None:
+    llama = build(causal_config("llama"))
+    llama.model.save_pretrained(tmp_path / "llama")
+    llama.tokenizer.save_pretrained(tmp_path / "llama")
+    with pytest.raises(BadCheckpoint, match='Use decoder "causal-lm"'):
+        build(Gpt2Config(weights=str(tmp_path / "llama")))
+    again = build(CausalLMConfig(weights=str(tmp_path / "llama")))
+    torch.testing.assert_close(dict(again.state_dict()), dict(llama.state_dict()))
+
+
+def test_a_published_name_that_is_not_here_says_where_to_put_it(build: Any) -> None:
+    with pytest.raises(MissingWeights, match=r"config.json, model.safetensors and the tokenizer's files") as caught:
+        build(Gpt2Config(weights="nobody/no-such-model"))
+    assert caught.value.option == "weights"
+
+
+def test_a_tokenizer_with_more_tokens_than_the_weights_know_is_refused(
+    build: Any, folder: Path, shared_data: Path
+) -> None:
+    with pytest.raises(ComponentError, match="the tokenizer has 50257 tokens, but the weights know"):
+        build(Gpt2Config(weights=str(folder), tokenizer=str(shared_data / "gpt2_tokenizer")))
+
+
+def test_nothing_is_printed(build: Any, folder: Path, capfd: pytest.CaptureFixture[str], recwarn: Any) -> None:
+    pytest.importorskip("peft", reason="needs the extra capfw[lora]")
+    capfd.readouterr()
+    for options in ({"tuning": "full"}, {"tuning": "frozen", "task_prompt": "a dog"}, {"tuning": "lora"}):
+        decoder = build(Gpt2Config(weights=str(folder), **options))
+        decoder.tokenize(["a dog " * 200])  # longer than the model has positions
+        decoder.generate(torch.randn(2, 3, 16), GreedyOptions(max_tokens=3))
+    assert capfd.readouterr() == ("", "")
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_captions_are_memorised_word_for_word(build: Any, batch: Any, captions: Any) -> None:
+    decoder = build(Gpt2Config(**TINY, dropout=0.0)).train()
+    torch.manual_seed(1)
+    prefix = torch.randn(len(captions), 2, 16)
+    tokens = batch(decoder.tokenize(captions))
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-2)
+    for _ in range(120):
+        loss, count = decoder.loss(prefix, tokens)
+        optimizer.zero_grad()
+        (loss / count).backward()
+        optimizer.step()
+    made = decoder.generate(prefix, GreedyOptions(max_tokens=20))
+    assert decoder.detokenize(made.ids) == [
+        "a man's dog runs.",
+        "two dogs play in the snow",
+        "a red bus, parked on the street!",
+        "a dog runs in the red snow.",
+    ]
+    alone = [decoder.loss(prefix[i : i + 1], batch([row]))[0] for i, row in enumerate(made.ids)]
+    torch.testing.assert_close(made.log_probs, -torch.stack(alone).detach(), rtol=1e-4, atol=1e-4)

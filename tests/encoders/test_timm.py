@@ -1,0 +1,216 @@
+"""Encoder "timm": what comes out equals timm's own pipeline, and the reference of the ImageNet weights at hand."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
+from capfw.plugins.encoders.timm import TimmConfig
+from capfw.plugins.encoders.timm.model import TimmEncoder
+from PIL import Image
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+
+def build(**options: Any) -> TimmEncoder:
+    return TimmEncoder(TimmConfig(**options))
+
+
+def photo(width: int = 57, height: int = 41, seed: int = 0) -> Image.Image:
+    values = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
+    return Image.fromarray(values.to(torch.uint8).numpy())
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def save(folder: Path, model: str, **options: Any) -> tuple[Path, torch.nn.Module]:
+    """Saves a model with its classifier, as timm publishes them."""
+    original = timm.create_model(model, **options).eval()
+    save_file(original.state_dict(), folder / "model.safetensors")
+    return folder / "model.safetensors", original
+
+
+def test_mobilenet_meets_its_reference(shared_data: Path) -> None:
+    folder = shared_data / "mobilenet_v1"
+    reference = json.loads((folder / "reference.json").read_text())
+    options = {
+        "model": "mobilenetv1_100",
+        "weights": str(folder / "model.safetensors"),
+        "model_args": {"pad_type": "same", "bn_eps": 1e-3},
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+        "resize_mode": "squash",
+    }
+    encoder = build(**options)
+    with Image.open(shared_data / reference["image"]) as image:
+        pixels = encoder.preprocess(image.convert("RGB"))[None]
+    pooled = encoder.encode(pixels)[0, 0]
+    assert list(pooled.shape) == reference["pooled_shape"]
+    expected = torch.tensor(reference["pooled_first8"])
+    torch.testing.assert_close(pooled[:8], expected, rtol=0, atol=reference["atol"])
+    assert pooled.mean().item() == pytest.approx(reference["pooled_mean"], abs=reference["atol"])
+    assert pooled.norm().item() == pytest.approx(reference["pooled_l2"], abs=20 * reference["atol"])
+    grid = build(**options, features="tokens")
+    assert grid.feature_shape == FeatureShape(num_tokens=49, dim=1024)
+    torch.testing.assert_close(grid.encode(pixels)[0].mean(dim=0), pooled, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["test_vit", "test_convnext", "test_mambaout"])
+def test_pooled_equals_timm(model: str, tmp_path: Path) -> None:
+    file, original = save(tmp_path, model)
+    encoder = build(model=model, weights=str(file))
+    data = timm.data.resolve_model_data_config(original)
+    transform = timm.data.create_transform(**data, is_training=False)
+    expected = torch.stack([transform(photo(seed=seed)) for seed in range(2)])
+    pixels = torch.stack([encoder.preprocess(photo(seed=seed)) for seed in range(2)])
+    assert torch.equal(pixels, expected)
+    with torch.no_grad():
+        pooled = original.forward_head(original.forward_features(pixels), pre_logits=True)
+    torch.testing.assert_close(encoder.encode(pixels), pooled[:, None])
+    normed = build(model=model, weights=str(file), normalize=True)
+    torch.testing.assert_close(normed.encode(pixels)[:, 0], F.normalize(pooled, dim=-1))
+
+
+def test_tokens_of_transformers_and_cnns(tmp_path: Path) -> None:
+    file, original = save(tmp_path, "test_vit")
+    patches = build(model="test_vit", weights=str(file), features="tokens")
+    with_cls = build(model="test_vit", weights=str(file), features="tokens", include_cls=True)
+    pixels = patches.preprocess(photo())[None]
+    with torch.no_grad():
+        hidden = original.forward_features(pixels)
+    torch.testing.assert_close(with_cls.encode(pixels), hidden)
+    torch.testing.assert_close(patches.encode(pixels), hidden[:, 1:])
+    registers = build(  # four of them, and [CLS]
+        model="vit_small_patch16_dinov3", weights="random", features="tokens", include_cls=True, image_size=32,
+        model_args={"embed_dim": 16, "depth": 1, "num_heads": 2},
+    )  # fmt: skip
+    assert registers.feature_shape == FeatureShape(num_tokens=1 + 4, dim=16)
+    with torch.no_grad():
+        hidden = registers.net.forward_features(torch.ones(1, 3, 32, 32))
+    torch.testing.assert_close(registers.encode(torch.ones(1, 3, 32, 32)), hidden[:, [0, 5, 6, 7, 8]])
+    channels_last = build(model="test_mambaout", weights="random", features="tokens")
+    assert channels_last.feature_shape == FeatureShape(num_tokens=25, dim=64)
+    cnn = build(model="test_convnext", weights="random", features="tokens")
+    with torch.no_grad():
+        grid = cnn.net.forward_features(pixels)
+    torch.testing.assert_close(cnn.encode(pixels)[:, 7], grid[:, :, 1, 2])
+    with pytest.raises(ComponentError, match=r"no \[CLS\] token"):
+        build(model="test_convnext", weights="random", features="tokens", include_cls=True)
+
+
+def test_image_size_resamples_positions_and_preprocessing(tmp_path: Path) -> None:
+    file, original = save(tmp_path, "test_vit")
+    encoder = build(model="test_vit", weights=str(file), features="tokens", image_size=96)
+    assert encoder.preprocess(photo()).shape == (3, 96, 96)
+    assert encoder.feature_shape.num_tokens == 36
+    original.set_input_size(img_size=96)
+    with torch.no_grad():
+        expected = original.forward_features(torch.ones(1, 3, 96, 96))[:, 1:]
+    torch.testing.assert_close(encoder.encode(torch.ones(1, 3, 96, 96)), expected)
+    other = build(model="test_vit", weights="random", image_size=96).state_dict()
+    save_file({k.removeprefix("net."): v for k, v in other.items()}, tmp_path / "small.safetensors")
+    with pytest.raises(BadCheckpoint, match=r"pos_embed \(1, 37, 64\) \(needed \(1, 101, 64\)\)"):
+        build(model="test_vit", weights=str(tmp_path / "small.safetensors"))
+
+
+def test_preprocessing_options() -> None:
+    options: dict[str, Any] = {"model": "test_convnext", "weights": "random", "mean": (0, 0, 0), "std": (1, 1, 1)}
+    image = Image.new("RGB", (320, 160))
+    image.paste((255, 255, 255), (160, 0, 320, 160))  # the right half is white
+    squashed = build(**options, image_size=160, resize_mode="squash").preprocess(image)
+    assert squashed.shape == (3, 160, 160)
+    assert (squashed[:, :, :70].max(), squashed[:, :, 90:].min()) == (0, 1)
+    cropped = build(**options, image_size=80, resize_mode="crop", crop_fraction=0.5).preprocess(image)
+    assert torch.equal(cropped[:, 40], F.pad(torch.ones(3, 40), (40, 0)))  # the middle of 320 x 160, not resized
+    nearest = build(**options, interpolation="nearest", resize_mode="squash", image_size=200).preprocess(image)
+    assert set(nearest.unique().tolist()) == {0.0, 1.0}
+
+
+def test_one_pixel_and_batches() -> None:
+    encoder = build(model="test_vit", weights="random", features="tokens", image_size=32)
+    pixels = torch.stack([encoder.preprocess(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
+    alone = torch.cat([encoder.encode(each[None]) for each in pixels])
+    torch.testing.assert_close(encoder.encode(pixels), alone, rtol=1e-5, atol=1e-6)
+    assert not encoder.training
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_fingerprint_and_pickle(tmp_path: Path) -> None:
+    file, _ = save(tmp_path, "test_convnext")
+    encoder = build(model="test_convnext", weights=str(file))
+    again = pickle.loads(pickle.dumps(encoder))
+    assert again.fingerprint() == encoder.fingerprint()
+    assert torch.equal(again.preprocess(photo()), encoder.preprocess(photo()))
+    moved = file.rename(tmp_path / "moved.safetensors")
+    assert build(model="test_convnext", weights=str(moved)).fingerprint() == encoder.fingerprint()
+    for change in ({"std": (1, 1, 1)}, {"features": "tokens"}, {"normalize": True}, {"resize_mode": "squash"}):
+        assert build(model="test_convnext", weights=str(moved), **change).fingerprint() != encoder.fingerprint()
+
+
+def test_files_in_the_original_naming_load(tmp_path: Path) -> None:
+    """DINOv2's own files carry a `mask_token`, which timm drops."""
+    args = {"embed_dim": 24, "depth": 1, "num_heads": 2}
+    original = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=28, **args)
+    torch.save({"model": original.state_dict() | {"mask_token": torch.zeros(1, 24)}}, tmp_path / "dinov2.pth")
+    encoder = build(
+        model="vit_small_patch14_dinov2", weights=str(tmp_path / "dinov2.pth"), model_args=args, image_size=28
+    )
+    pixels = torch.ones(1, 3, 28, 28)
+    with torch.no_grad():
+        expected = original.eval()(pixels)
+    torch.testing.assert_close(encoder.encode(pixels)[:, 0], expected)
+
+
+def test_errors_say_what_and_where(tmp_path: Path) -> None:
+    with pytest.raises(ComponentError, match=r'no model "mobilnetv1_100".* Did you mean "mobilenetv1_100"'):
+        build(model="mobilnetv1_100", weights="random")
+    with pytest.raises(ComponentError, match="Published: r160_in1k"):
+        build(model="test_vit.foo", weights="random")
+    with pytest.raises(ComponentError, match="publishes no weights of test_mambaout"):
+        build(model="test_mambaout")
+    with pytest.raises(ComponentError, match="pad_typ"):
+        build(model="mobilenetv1_100", weights="random", model_args={"pad_typ": "same"})
+    with pytest.raises(MissingWeights, match=r"hf download timm/test_vit\.r160_in1k"):
+        build(model="test_vit")
+    file, _ = save(tmp_path, "test_vit")
+    with pytest.raises(BadCheckpoint, match=r"model\.safetensors does not fit this architecture: \d+ missing: stem"):
+        build(model="test_convnext", weights=str(file))
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(BadCheckpoint, match=r"model\.safetensors cannot be read as weights"):
+        build(model="test_vit", weights=str(file))
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"include_cls": True}, "include_cls"),
+        ({"resize_mode": "squash", "crop_fraction": 0.9}, "crop_fraction"),
+        ({"model_args": {"num_classes": 3}}, 'may not set "num_classes"'),
+        ({"model_args": {"img_size": 3}}, 'use the option "image_size"'),
+    ],
+)
+def test_options_without_effect_are_refused(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        TimmConfig(model="test_vit", **options)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("executed"),)
+
+
+def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"cls_token": Bomb()}, tmp_path / "bomb.pth")
+    with pytest.raises(BadCheckpoint, match=r"bomb\.pth"):
+        build(model="test_vit", weights=str(tmp_path / "bomb.pth"))
+    assert not Path("executed").exists()

@@ -1,0 +1,59 @@
+"""Tiny runs: small enough that a whole one takes a second or two."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from capfw.core.registry import Registry
+
+TINY: dict[str, Any] = {
+    "capfw": 1,
+    "data": {"name": "shapes", "num_train": 16, "num_val": 4, "num_test": 4, "image_size": 32},
+    "features": {"num_workers": 0, "batch_size": 8},
+    "encoder": {
+        "name": "vit",
+        "weights": "random",
+        "features": "tokens",
+        "architecture": {"image_size": 16, "patch_size": 8, "width": 16, "num_layers": 1, "num_heads": 2},
+    },
+    "mapper": {"name": "transformer", "prefix_length": 2, "num_layers": 1, "num_heads": 2},
+    "decoder": {
+        "name": "gpt2",
+        "weights": "random",
+        "tokenizer": "from-captions",
+        "num_layers": 1,
+        "width": 16,
+        "num_heads": 2,
+        "max_positions": 64,
+    },
+    "train": {"epochs": 2, "batch_size": 16, "lr": 0.01},
+    "generate": {"method": "greedy", "max_tokens": 20},
+    "metrics": [{"name": "bleu"}, {"name": "rouge-l"}, {"name": "cider"}],
+    "run_dir": "run",
+}
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """Everything installed."""
+    return Registry.discover()
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the tiny spec, with sections replaced, and returns its file."""
+
+    def write(name: str = "spec.json", **sections: object) -> Path:
+        spec = copy.deepcopy(TINY)
+        for section, value in sections.items():
+            spec[section] = {**spec[section], **value} if isinstance(value, dict) and "name" not in value else value
+        file = tmp_path / name
+        file.write_text(json.dumps(spec))
+        return file
+
+    return write

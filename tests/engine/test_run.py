@@ -1,0 +1,134 @@
+"""The whole path, through the public face."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from capfw import CapfwError, Captioner, load_spec, run
+from capfw.core.registry import Registry
+from PIL import Image
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+Write = Callable[..., Path]
+
+
+def test_run_leaves_a_run_directory_and_a_second_call_repeats_nothing(tiny: Write, registry: Registry) -> None:
+    spec = load_spec(tiny(), registry=registry)
+    result = run(spec, registry=registry)
+    directory = result.run_dir
+    for name in ("spec.json", "environment.json", "log.jsonl", "report.html", "candidates/val.json", "scores/val.json"):
+        assert (directory / name).is_file(), name
+    candidates = json.loads((directory / "candidates/test.json").read_text())
+    assert len(candidates) == 4
+    assert {"image_id", "caption", "log_prob"} <= candidates[0].keys()
+    assert load_spec(directory / "spec.json", registry=registry) == spec
+
+    written = {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.name != "log.jsonl"}
+    again = run(spec, registry=registry)
+    assert again.evaluation is not None
+    assert again.evaluation.scores == result.evaluation.scores
+    changed = [path for path, when in written.items() if path.is_file() and path.stat().st_mtime_ns != when]
+    assert changed == []
+
+
+def test_captioner_writes_the_candidates_of_the_run(tiny: Write, registry: Registry) -> None:
+    spec = load_spec(tiny(), registry=registry)
+    result = run(spec, registry=registry)
+    dataset = spec.data.component.load()(spec.data.config)
+    captioner = Captioner.load(result.run_dir, registry=registry, device="cpu")
+    captions = captioner.caption([sample.image for sample in dataset.samples("test")])
+    expected = [c["caption"] for c in json.loads((result.run_dir / "candidates/test.json").read_text())]
+    assert [each[0].text for each in captions] == expected
+
+
+def test_memorises_eight_images_word_for_word(tiny: Write, registry: Registry, tmp_path: Path) -> None:
+    colours = ["red", "green", "blue", "yellow", "black", "white", "purple", "orange"]
+    (tmp_path / "images").mkdir()
+    images, annotations = [], []
+    for number, colour in enumerate(colours):
+        Image.new("RGB", (20, 20), colour).save(tmp_path / "images" / f"{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png"})
+        annotations.append({"id": number, "image_id": number, "caption": f"a wall painted {colour} all over"})
+    (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    data = {"name": "coco", "train": {"images": "images", "captions": "captions.json"}}
+    train = {"epochs": 60, "batch_size": 8, "lr": 0.01, "best_by": "loss"}
+    spec = load_spec(tiny(data=data, train=train, features={"standardize": True}), registry=registry)
+    result = run(spec, registry=registry)
+    captions = Captioner.load(result.run_dir, registry=registry).caption(
+        [tmp_path / "images" / f"{n}.png" for n in range(8)]
+    )
+    assert [each[0].text for each in captions] == [a["caption"] for a in annotations]
+
+
+def test_another_spec_in_the_same_run_directory_is_refused(tiny: Write, registry: Registry) -> None:
+    run(load_spec(tiny(), registry=registry), registry=registry, until="extract")
+    changed = load_spec(tiny(train={"lr": 0.5}), registry=registry)
+    with pytest.raises(CapfwError, match="/train/lr"):
+        run(changed, registry=registry)
+
+
+def test_overlapping_splits_are_refused(tiny: Write, registry: Registry, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "7.png")
+    (tmp_path / "c.json").write_text(
+        json.dumps({"images": [{"id": 7, "file_name": "7.png"}], "annotations": [{"image_id": 7, "caption": "dark"}]})
+    )
+    part = {"images": ".", "captions": "c.json"}
+    spec = load_spec(tiny(data={"name": "coco", "train": part, "test": part}), registry=registry)
+    with pytest.raises(CapfwError, match=r"7 \(train and test\)"):
+        run(spec, registry=registry)
+
+
+STAGES = ("shard-*", "checkpoints/step-2", "checkpoints/best.json", "checkpoints/step-10", "scores/val.json")
+
+
+def _start(spec: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "capfw", "run", str(spec), "--json"]
+    for override in overrides:
+        command += ["--set", override]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+
+
+def _wait_and_kill(process: subprocess.Popen[str], folder: Path, pattern: str) -> None:
+    """Kills the process as soon as something in `folder` matches, or lets it end when that is missed."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if any(folder.rglob(pattern)):
+            break
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_run_killed_in_every_stage_ends_as_an_undisturbed_one(tiny: Write, tmp_path: Path) -> None:
+    settings = {"train": {"epochs": 2, "batch_size": 16, "lr": 0.01, "save_every_steps": 2}}
+    file = tiny(**settings, data={"name": "shapes", "num_train": 24, "num_val": 4, "num_test": 4})
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    undisturbed = _start(file, "/run_dir=a/run")
+    output, errors = undisturbed.communicate(timeout=300)
+    assert undisturbed.returncode == 0, errors
+    expected = json.loads(output)["scores"]
+
+    killed = []
+    for pattern in STAGES:
+        process = _start(file, "/run_dir=b/run")
+        _wait_and_kill(process, tmp_path / "b", pattern.rsplit("/", 1)[-1])
+        killed.append(process.returncode)
+    assert killed.count(-signal.SIGKILL) >= 4, killed
+    final = _start(file, "/run_dir=b/run")
+    output, errors = final.communicate(timeout=300)
+    assert final.returncode == 0, errors
+    assert json.loads(output)["scores"] == expected
+    last = json.loads((tmp_path / "a/run/checkpoints/last.json").read_text())["step"]
+    weights = [load_file(tmp_path / f"{x}/run/checkpoints/step-{last}/weights.safetensors") for x in "ab"]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

@@ -1,0 +1,206 @@
+"""CLIPScore and RefCLIPScore of a tiny random CLIP, against the formulas of Hessel et al. (2021) written out."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+from capfw.core.protocols import (
+    BadCheckpoint,
+    ComponentError,
+    DataError,
+    ImageMetric,
+    ImageSource,
+    MissingWeights,
+    UnreadableImage,
+)
+from capfw.plugins.metrics.clip_score import ClipScoreConfig, RefClipScoreConfig, TwoTowers, register_metrics
+from capfw.plugins.metrics.clip_score.model import ClipScore, RefClipScore
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+TINY = TwoTowers(
+    embed_dim=8,
+    vision_cfg={"image_size": 32, "patch_size": 16, "width": 16, "layers": 1, "head_width": 8},
+    text_cfg={"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
+)
+CANDIDATES = {3: "a red square", "b": "", 1: "two dogs run " + "very " * 90 + "far", 9: "a sign"}
+REFERENCES = {3: ("a red thing",), "b": ("a cat", "a dog on grass"), 1: ("dogs",), 9: ("no", "yes", "a sign")}
+
+
+@pytest.fixture(scope="module")
+def original() -> open_clip.CLIP:
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**TINY.model_dump()).eval()
+    with torch.no_grad():  # wide apart, so that some similarities are negative
+        for parameter in model.parameters():
+            parameter.normal_(std=0.7)
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights(original: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("clip") / "clip.safetensors"
+    save_file(original.state_dict(), file)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, ImageSource]:
+    folder = tmp_path_factory.mktemp("images")
+    sources: dict[Any, ImageSource] = {}
+    for seed, image_id in enumerate(CANDIDATES):
+        image, buffer = Image.radial_gradient("L").resize((57, 40)).rotate(30 * seed), io.BytesIO()
+        image = Image.merge("RGB", [image.point(lambda v, k=k + seed: (v * k) % 256) for k in (1, 2, 5)])
+        image.save(buffer, "PNG")
+        (folder / f"{image_id}.png").write_bytes(buffer.getvalue())
+        sources[image_id] = buffer.getvalue() if seed % 2 else folder / f"{image_id}.png"
+    return sources
+
+
+@torch.no_grad()
+def cosines(original: open_clip.CLIP, images: dict[Any, ImageSource]) -> tuple[dict[Any, float], dict[Any, float]]:
+    """cos(candidate, image) and the greatest cos(candidate, reference), one image at a time."""
+    transform, tokenizer = open_clip.image_transform(32, is_train=False), open_clip.SimpleTokenizer()
+
+    def text(caption: str) -> Tensor:
+        return original.encode_text(tokenizer(["A photo depicts " + caption]), normalize=True)[0]
+
+    with_image, with_references = {}, {}
+    for image_id, source in images.items():
+        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        candidate = text(CANDIDATES[image_id])
+        with_image[image_id] = float(candidate @ original.encode_image(transform(picture)[None], normalize=True)[0])
+        with_references[image_id] = max(float(candidate @ text(reference)) for reference in REFERENCES[image_id])
+    return with_image, with_references
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_values_follow_the_paper(
+    original: open_clip.CLIP, weights: str, images: dict[Any, ImageSource], batch_size: int
+) -> None:
+    with_image, with_references = cosines(original, images)
+    assert min(with_image.values()) < 0 < max(with_image.values())  # both sides of the clipping are tried
+    clip_s = {i: 2.5 * max(cosine, 0) for i, cosine in with_image.items()}
+    options = {"model": TINY, "weights": weights, "batch_size": batch_size}
+    scores = ClipScore(ClipScoreConfig(**options)).score_images(CANDIDATES, REFERENCES, images)
+    assert scores.per_image["CLIPScore"] == pytest.approx(clip_s, abs=1e-5)
+    assert list(scores.per_image["CLIPScore"]) == list(CANDIDATES)
+    assert scores.corpus == {"CLIPScore": pytest.approx(sum(clip_s.values()) / 4, abs=1e-5)}
+    harmonic = {}
+    for i, value in clip_s.items():
+        nearest = max(with_references[i], 0)
+        harmonic[i] = 2 / (1 / value + 1 / nearest) if value and nearest else 0.0
+    assert max(harmonic.values()) > 0.1
+    scores = RefClipScore(RefClipScoreConfig(**options)).score_images(CANDIDATES, REFERENCES, images)
+    assert scores.per_image["RefCLIPScore"] == pytest.approx(harmonic, abs=1e-5)
+    assert scores.corpus == {"RefCLIPScore": pytest.approx(sum(harmonic.values()) / 4, abs=1e-5)}
+
+
+def test_transparent_grey_and_rotated_images_score_as_they_look(weights: str) -> None:
+    metric = ClipScore(ClipScoreConfig(model=TINY, weights=weights))
+
+    def score(image: Image.Image, **options: Any) -> float:
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", **options)
+        return metric.score_images({1: "a sign"}, {}, {1: buffer.getvalue()}).corpus["CLIPScore"]
+
+    upright = Image.linear_gradient("L").resize((40, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, clockwise
+    assert score(upright) == pytest.approx(score(upright.convert("RGB")))
+    assert score(upright.rotate(90, expand=True), exif=exif) == pytest.approx(score(upright))
+    clear = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
+    assert score(clear) == pytest.approx(score(Image.new("RGB", (32, 32), "white")))
+
+
+def test_a_built_in_architecture_and_the_signature() -> None:
+    metric = ClipScore(ClipScoreConfig(model="ViT-S-32-alt", weights="random", prompt="Seen: "))
+    assert isinstance(metric, ImageMetric)
+    signature = metric.signature()
+    assert signature["variant"] == 'ViT-S-32-alt, random, w = 2.5, prompt "Seen: "'
+    assert signature["library"] == f"open_clip {open_clip.__version__}"
+    tiny = [ClipScore(ClipScoreConfig(model=TINY, weights="random")).signature() for _ in range(2)]
+    assert tiny[0]["weights"] != tiny[1]["weights"]  # other random weights, other scores
+
+
+def test_the_components_announce_their_scores(images: dict[Any, ImageSource]) -> None:
+    for component in register_metrics():
+        metric = component.load()(component.example)
+        scores = metric.score_images(CANDIDATES, REFERENCES, images)
+        assert tuple(scores.corpus) == tuple(scores.per_image) == component.example.score_names()
+        with pytest.raises(ComponentError, match="needs the images as well"):
+            metric.score(CANDIDATES, REFERENCES)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"model": "ViT-B-23"}, ComponentError, r'no architecture "ViT-B-23". Did you mean "ViT-B-32"\?'),
+        ({"weights": "openia"}, ComponentError, r'no weights "openia" .* Did you mean "openai"\?'),
+        ({"model": TINY, "weights": "openai"}, ComponentError, "(?s)no weights .*Published: none"),
+        ({"model": "ViT-B-16-SigLIP", "weights": "random"}, ComponentError, "vocabulary of CLIP's own tokenizer"),
+        ({"weights": "openai"}, MissingWeights, r'(?s)weights "openai" are not on this machine.*"weights": "\./clip'),
+    ],
+)
+def test_what_cannot_be_built_says_why(
+    options: dict[str, Any], error: type[ComponentError], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> str:
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", offline)
+    with pytest.raises(error, match=said) as caught:
+        ClipScore(ClipScoreConfig(**options))
+    assert type(caught.value) is error
+
+
+def test_a_file_of_another_architecture_is_refused(weights: str, tmp_path: Path) -> None:
+    narrower = TINY.model_copy(update={"embed_dim": 4})
+    with pytest.raises(BadCheckpoint, match=r"of another shape: .*visual\.proj \(16, 8\) \(needed \(16, 4\)\)"):
+        ClipScore(ClipScoreConfig(model=narrower, weights=weights))
+    (tmp_path / "cut.safetensors").write_bytes(Path(weights).read_bytes()[:1000])
+    with pytest.raises(BadCheckpoint, match=r"cut\.safetensors cannot be read"):
+        ClipScore(ClipScoreConfig(model=TINY, weights=str(tmp_path / "cut.safetensors")))
+
+
+def test_openai_archives_are_read_and_are_quick_gelu(original: open_clip.CLIP, tmp_path: Path) -> None:
+    holder = torch.nn.Module()
+    for name, value in original.state_dict().items():
+        _put(holder, name, value)
+    for name, value in (("input_resolution", 32), ("context_length", 77), ("vocab_size", 49408)):
+        holder.register_buffer(name, torch.tensor(value))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch.jit is deprecated, OpenAI's files are what they are
+        torch.jit.script(holder).save(str(tmp_path / "openai.pt"))
+        metric = ClipScore(ClipScoreConfig(model=TINY, weights=str(tmp_path / "openai.pt")))
+    assert isinstance(metric.towers.visual.transformer.resblocks[0].mlp.gelu, open_clip.transformer.QuickGELU)
+    assert torch.equal(metric.towers.text_projection, original.text_projection)
+
+
+def _put(module: torch.nn.Module, name: str, value: Tensor) -> None:
+    first, _, rest = name.partition(".")
+    if rest:
+        if first not in dict(module.named_children()):
+            module.add_module(first, torch.nn.Module())
+        _put(getattr(module, first), rest, value)
+    else:
+        module.register_parameter(first, torch.nn.Parameter(value.clone()))
+
+
+def test_missing_and_broken_images_are_named(weights: str, images: dict[Any, ImageSource]) -> None:
+    metric = RefClipScore(RefClipScoreConfig(model=TINY, weights=weights))
+    with pytest.raises(DataError, match="3 candidates have no image, the first for image b"):
+        metric.score_images(CANDIDATES, REFERENCES, {3: images[3]})
+    with pytest.raises(UnreadableImage, match="image b: cannot read the image"):
+        metric.score_images(CANDIDATES, REFERENCES, images | {"b": b"no image"})
+    with pytest.raises(DataError, match="2 images have no references"):
+        metric.score_images(CANDIDATES, {3: ("x",), 1: ("y",)}, images)
+    with pytest.raises(DataError, match="no captions to score"):
+        metric.score_images({}, {}, {})

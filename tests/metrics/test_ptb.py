@@ -1,0 +1,69 @@
+"""The tokeniser equals Stanford's, as pycocoevalcap calls it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from capfw.plugins.metrics.coco_caption.java import package_file
+from capfw.plugins.metrics.coco_caption.ptb import tokenize, tokenize_all
+
+RECORDED = json.loads(Path(__file__).with_name("ptb_java.json").read_text("utf-8"))["captions"]
+# What pycocoevalcap removes from the tokens afterwards; its brackets are upper case and match nothing.
+REMOVED = ["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
+
+
+def test_equals_the_recorded_output_of_java() -> None:
+    captions, expected = zip(*RECORDED, strict=True)
+    assert tokenize_all(captions) == list(expected)
+
+
+def test_a_single_letter_at_the_end_depends_on_what_follows() -> None:
+    assert tokenize("a sign that says K.", "A dog runs") == "a sign that says k"
+    assert tokenize("a sign that says K.", "two dogs run") == "a sign that says k."
+    assert tokenize_all(["says K.", "", "A dog"]) == ["says k", "", "a dog"]  # an empty caption is an empty line
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
+def test_line_breaks_inside_a_caption_are_spaces(line_break: str) -> None:
+    assert tokenize_all([f"a dog{line_break}runs", "a cat"]) == ["a dog runs", "a cat"]
+
+
+@pytest.mark.parametrize("text", ["a,b," * 1000, "'" * 3000, "a@b." * 1000, "<a b" * 1000, "A&" * 1500, "1-" * 2000])
+def test_an_untrained_decoder_cannot_stall_it(text: str) -> None:
+    assert set("".join(tokenize(text).split())) <= set(text.lower() + "'")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("java") is None, reason="needs java, to compare with the original tokenizer")
+@pytest.mark.parametrize(
+    ("files", "num_captions"),
+    [
+        (["coco_val2017/captions_val2017.json"], 25_014),
+        ([f"flickr8k/annotations/captions_{split}.json" for split in ("train", "val", "test")], 37_500),
+    ],
+)
+def test_equals_java_on_every_caption_at_hand(
+    shared_data: Path, tmp_path: Path, files: list[str], num_captions: int
+) -> None:
+    by_image: dict[int, list[str]] = {}
+    for file in files:
+        for annotation in json.loads((shared_data / file).read_text("utf-8"))["annotations"]:
+            by_image.setdefault(annotation["image_id"], []).append(annotation["caption"])
+    captions = [caption for group in by_image.values() for caption in group]  # the order coco-caption hands them over
+    assert len(captions) == num_captions
+    expected = run_java(captions, tmp_path)
+    differing = [pair for pair in zip(captions, tokenize_all(captions), expected, strict=True) if pair[1] != pair[2]]
+    assert differing == []
+
+
+def run_java(captions: list[str], folder: Path) -> list[str]:
+    (folder / "captions.txt").write_text("\n".join(caption.replace("\n", " ") for caption in captions), "utf-8")
+    jar = package_file("tokenizer/stanford-corenlp-3.4.1.jar")
+    command = ["java", "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    done = subprocess.run([*command, str(folder / "captions.txt")], capture_output=True, check=True)
+    lines = done.stdout.decode().split("\n")[: len(captions)]
+    return [" ".join(token for token in line.rstrip().split(" ") if token not in REMOVED) for line in lines]

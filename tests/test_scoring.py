@@ -1,0 +1,168 @@
+"""`score_files`: COCO results against COCO captions, without a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from capfw.core.errors import ComponentError, DataError
+from capfw.core.protocols import ImageId, Scores
+from capfw.core.scoring import score_files
+from capfw.plugins.metrics.coco_caption import BleuConfig, CiderConfig, RougeLConfig
+from capfw.plugins.metrics.coco_caption.model import Bleu, Cider, RougeL
+
+
+class Words:
+    """Number of words of the candidate; in the signature, how often it was asked."""
+
+    def __init__(self) -> None:
+        self.num_calls = 0
+
+    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+        assert list(candidates) == list(references)
+        self.num_calls += 1
+        counts = {image_id: float(len(caption.split())) for image_id, caption in candidates.items()}
+        return Scores({"WORDS": sum(counts.values()) / len(counts)}, {"WORDS": counts})
+
+    def signature(self) -> dict[str, str]:
+        return {"calls": str(self.num_calls)}
+
+
+def write(folder: Path, name: str, content: object) -> Path:
+    (folder / name).write_text(json.dumps(content))
+    return folder / name
+
+
+def results(folder: Path, captions: Sequence[tuple[Any, str]]) -> Path:
+    return write(folder, "results.json", [{"image_id": i, "caption": caption} for i, caption in captions])
+
+
+def captions_file(folder: Path, captions: Sequence[tuple[Any, str]]) -> Path:
+    annotations = [{"id": n, "image_id": i, "caption": caption} for n, (i, caption) in enumerate(captions)]
+    return write(folder, "captions.json", {"images": [{"id": i} for i, _ in captions], "annotations": annotations})
+
+
+def test_scores_signature_and_per_image_values(tmp_path: Path) -> None:
+    candidates = results(tmp_path, [(2, "two words"), ("x", "one more word here")])
+    references = captions_file(tmp_path, [("x", "a"), (2, "b"), ("x", "c")])
+    found = score_files(candidates, references, [Words()])
+    assert found.scores == {"WORDS": 3.0}
+    assert found.per_image == {"WORDS": {"x": 4.0, 2: 2.0}}
+    assert found.notices == ()
+    assert found.signature == {
+        "num_images": 2,
+        "num_left_out": 0,
+        "candidates": {"file": "results.json", "sha256": hashlib.sha256(candidates.read_bytes()).hexdigest()},
+        "references": {"file": "captions.json", "sha256": hashlib.sha256(references.read_bytes()).hexdigest()},
+        "metrics": [{"calls": "1"}],
+    }
+    assert json.loads(json.dumps(found.signature)) == found.signature
+
+
+def test_images_without_candidate_are_an_error_or_left_out(tmp_path: Path) -> None:
+    candidates = results(tmp_path, [(7, "a dog")])
+    references = captions_file(tmp_path, [(i, "a dog") for i in range(9)])
+    with pytest.raises(DataError, match=re.escape("8 images with no candidate: 0, 1, 2, 3, 4 and 3 more.")) as err:
+        score_files(candidates, references, [Words()])
+    assert err.value.where == str(candidates)
+    assert "allow_missing" in str(err.value)
+    found = score_files(candidates, references, [Words()], allow_missing=True)
+    assert found.per_image["WORDS"] == {7: 2.0}
+    assert (found.signature["num_images"], found.signature["num_left_out"]) == (1, 8)
+    assert found.notices == ("Left out: 8 images with no candidate.",)
+
+
+def test_candidates_without_references_are_an_error_or_left_out(tmp_path: Path) -> None:
+    candidates = results(tmp_path, [(1, "a dog"), (2, "a cat")])
+    references = captions_file(tmp_path, [(1, "a dog")])
+    with pytest.raises(DataError, match=re.escape("1 image with no references: 2.")) as err:
+        score_files(candidates, references, [Words()])
+    assert err.value.where == str(references)
+    assert score_files(candidates, references, [Words()], allow_extra=True).per_image["WORDS"] == {1: 2.0}
+    with pytest.raises(DataError, match="no image of this file has references"):
+        score_files(candidates, captions_file(tmp_path, [(5, "x")]), [Words()], allow_missing=True, allow_extra=True)
+
+
+def test_ids_that_are_text_here_and_numbers_there_are_pointed_out(tmp_path: Path) -> None:
+    candidates, references = results(tmp_path, [("1", "a dog")]), captions_file(tmp_path, [(1, "a dog")])
+    with pytest.raises(DataError, match="text in one file and numbers in the other"):
+        score_files(candidates, references, [Words()])
+
+
+def test_two_candidates_for_an_image_are_an_error(tmp_path: Path) -> None:
+    candidates = results(tmp_path, [(1, "a"), (2, "b"), (1, "c")])
+    with pytest.raises(DataError, match=re.escape("1 image with more than one caption: 1.")):
+        score_files(candidates, captions_file(tmp_path, [(1, "a"), (2, "b")]), [Words()])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[", "not JSON"),
+        ("{}", "not a COCO results file"),
+        ("[]", "or it is empty"),
+        ('[{"image_id": 1}]', "entry 0: an entry needs"),
+        ('[{"image_id": 1, "caption": "a"}, {"image_id": 1.5, "caption": "a"}]', "entry 1: an entry needs"),
+        ('[{"image_id": true, "caption": "a"}]', "entry 0: an entry needs"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(DataError, match=rf"results\.json.*{said}"):
+        score_files(tmp_path / "results.json", captions_file(tmp_path, [(1, "a")]), [Words()])
+
+
+def test_missing_and_wrong_reference_files_are_refused(tmp_path: Path) -> None:
+    candidates = results(tmp_path, [(1, "a")])
+    with pytest.raises(DataError, match=r"none\.json: cannot read the file"):
+        score_files(candidates, tmp_path / "none.json", [Words()])
+    with pytest.raises(DataError, match='a list "annotations"'):
+        score_files(candidates, candidates, [Words()])
+
+
+def test_warnings_of_metrics_become_notices(tmp_path: Path) -> None:
+    candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
+    found = score_files(candidates, references, [Cider(CiderConfig())])
+    assert len(found.notices) == 1
+    assert "among 1 image;" in found.notices[0]
+
+
+def test_a_metric_that_needs_images_says_so(tmp_path: Path) -> None:
+    class NeedsImages(Words):
+        def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+            raise ComponentError("metric needs the images")
+
+    candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
+    with pytest.raises(ComponentError, match="needs the images"):
+        score_files(candidates, references, [NeedsImages()])
+
+
+def test_the_published_example_of_coco_caption(shared_data: Path) -> None:
+    folder = shared_data / "coco_val2017"
+    found = score_files(
+        folder / "fakecap_results.json",
+        folder / "captions_val2017.json",
+        [Bleu(BleuConfig()), RougeL(RougeLConfig()), Cider(CiderConfig())],
+        allow_missing=True,
+    )
+    expected = json.loads((folder / "fakecap_expected.json").read_text("utf-8"))["ptb"]
+    assert found.scores["BLEU-4"] == pytest.approx(expected["Bleu_4"], abs=1e-9)
+    assert found.scores["ROUGE-L"] == pytest.approx(expected["ROUGE_L"], abs=1e-9)
+    assert found.scores["CIDEr"] == pytest.approx(expected["CIDEr"], abs=1e-9)
+    assert found.notices == ("Left out: 4874 images with no candidate.",)
+
+
+def test_scoring_loads_no_torch() -> None:
+    code = (
+        "import sys, capfw.core.scoring, capfw.plugins.metrics.coco_caption.model\n"
+        "print({'torch', 'transformers', 'open_clip'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
