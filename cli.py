@@ -12,7 +12,6 @@ import click
 
 if TYPE_CHECKING:
     from .core.engine.run import RunResult
-    from .core.protocols import Component
     from .core.registry import Registry
     from .core.spec import RunSpec
 
@@ -29,7 +28,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as err:
             if ctx.params.get("debug"):
@@ -225,9 +224,10 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(plugin) for plugin in found]))
         return
+    width = max((len(plugin.name) for plugin in found), default=0)
     for plugin in found:
         origin = f"{plugin.distribution} {plugin.version}".strip()
-        click.echo(f"{plugin.name:<24} {origin:<18} {plugin.state:<8} {', '.join(plugin.components)}")
+        click.echo(f"{plugin.name:<{width}}  {origin:<18} {plugin.state:<8} {', '.join(plugin.components)}")
         if plugin.cause:
             click.echo(f"    {plugin.cause}")
 
@@ -238,57 +238,23 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Print what a component is, its options, and a spec fragment. NAME may be KIND/NAME."""
-    found = _find(_registry(ctx), name)
+    from dataclasses import asdict
+
+    from .core.describe import describe
+
+    found = describe(_registry(ctx), name)
     if as_json:
-        click.echo(json.dumps([{"kind": kind, **_describe(component)} for kind, component in found]))
+        click.echo(json.dumps([asdict(about) for about in found]))
         return
-    for kind, component in found:
-        about = _describe(component)
-        click.echo(f"{kind} {component.name}: {component.summary}")
-        if component.source:
-            click.echo(f"Source: {component.source}")
-        click.echo("Options:")
-        for option in about["options"]:
-            default = "required" if option["required"] else f"default {json.dumps(option['default'])}"
-            click.echo(f"  {option['name']} ({option['type']}, {default})\n      {option['description']}")
-        click.echo(f"In a spec:\n  {json.dumps(about['example'])}")
-
-
-def _find(registry: Registry, name: str) -> list[tuple[str, Component]]:
-    from .core.errors import PluginError, nearest
-    from .core.protocols import KINDS
-
-    kind_wanted, _, bare = name.rpartition("/")
-    everything = [(kind, c) for kind in KINDS for c in registry.components(kind)]
-    found = [(kind, c) for kind, c in everything if c.name == bare and kind_wanted in ("", kind)]
-    if not found:
-        close = nearest(bare, [c.name for _, c in everything])
-        hint = f'Did you mean "{close}"? ' if close else ""
-        raise PluginError(f'no component is called "{name}".', fix=hint + "`capfw plugins` lists them.")
-    return found
-
-
-def _describe(component: Component) -> dict[str, Any]:
-    options = [
-        {
-            "name": name,
-            "type": str(getattr(f.annotation, "__name__", f.annotation)).replace("typing.", ""),
-            "required": f.is_required(),
-            "default": None
-            if f.is_required()
-            else json.loads(json.dumps(f.get_default(call_default_factory=True), default=str)),
-            "description": f.description or "",
-        }
-        for name, f in component.config.model_fields.items()
-    ]
-    example = {"name": component.name, **component.example.model_dump(mode="json", exclude_defaults=True)}
-    return {
-        "name": component.name,
-        "summary": component.summary,
-        "source": component.source,
-        "options": options,
-        "example": example,
-    }
+    for about in found:
+        click.echo(f"{about.kind} {about.name}: {about.summary}")
+        if about.source:
+            click.echo(f"Source: {about.source}")
+        click.echo("Options:" if about.options else "It has no options.")
+        for option in about.options:
+            default = "required" if option.is_required else f"default {json.dumps(option.default)}"
+            click.echo(f"  {option.name}: {option.type}; {default}\n      {option.description}")
+        click.echo(f"In a spec:\n  {about.fragment}")
 
 
 @main.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema
 
 from .protocols import GenerateOptions, Kind
@@ -64,7 +64,10 @@ def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict
     references = []
     for component in registry.components(kind):
         key = f"{kind}-{component.name}"
-        schema = component.config.model_json_schema(ref_template="#/$defs/" + key + "-{model}")
+        try:
+            schema = component.config.model_json_schema(ref_template="#/$defs/" + key + "-{model}")
+        except PydanticUserError:  # a stranger's type that JSON Schema has no words for: leave its options open
+            schema = {"type": "object"}
         for name, nested in schema.pop("$defs", {}).items():
             definitions[f"{key}-{name}"] = nested
         schema["properties"] = {"name": {"const": component.name}, **schema.get("properties", {})}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PlainSerializer, ValidationError
 
+from .document import override, parse_override, read_document
 from .errors import PluginError, Problem, SpecError, nearest
 from .fields import shown
 from .problems import from_pydantic, pointer
@@ -25,6 +25,8 @@ from .protocols import (
 )
 from .registry import Registry
 from .settings import FeatureSettings, TrainSettings
+
+__all__ = ["SECTIONS", "Part", "RunSpec", "load_spec", "parse_override"]
 
 SECTIONS: Mapping[str, Kind] = {"data": "dataset", "encoder": "encoder", "mapper": "mapper", "decoder": "decoder"}
 
@@ -91,10 +93,10 @@ def load_spec(
 
     Raises `SpecError` with every problem found, each at its JSON pointer.
     """
-    name, raw, folder, problems = _read(source)
+    name, raw, folder, problems = read_document(source)
     registry = registry or Registry.discover()
     for place, value in (overrides or {}).items():
-        problems += _override(raw, place, value)
+        problems += override(raw, place, value)
     context = {"base_dir": base_dir or folder, "check_files": check_files}
     draft, part_problems = _resolve_parts(raw, registry, context)
     problems += part_problems
@@ -114,91 +116,6 @@ def load_spec(
         store = spec.run_dir.parent / "features"
         spec = spec.model_copy(update={"features": spec.features.model_copy(update={"store": store})})
     return spec
-
-
-def _read(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path, list[Problem]]:
-    """Its name for messages, its JSON values, the folder its paths are relative to, and its repeated keys."""
-    if isinstance(source, Mapping):
-        return "the spec", json.loads(json.dumps(source, default=str)), Path.cwd(), []
-    path = Path(source)
-
-    def refuse(message: str, fix: str) -> SpecError:
-        return SpecError([Problem("", message, fix)], source=str(path))
-
-    repeated: list[tuple[dict[str, object], str]] = []
-
-    def note_repeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        made = dict(pairs)
-        repeated.extend((made, key) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        return made
-
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=note_repeated)
-    except OSError as err:
-        raise refuse(f"the spec cannot be read: {err.strerror}.", "Check the path.") from err
-    except UnicodeDecodeError as err:
-        raise refuse("the spec is not UTF-8 text.", "Save it as UTF-8.") from err
-    except json.JSONDecodeError as err:
-        raise refuse(f"not JSON, line {err.lineno}, column {err.colno}: {err.msg}.", "Correct it there.") from err
-    if not isinstance(raw, dict):
-        raise refuse("a spec is a JSON object.", 'Begin with {"capfw": 1, ...}.')
-    problems = [
-        Problem(pointer([*keys, key]), "this key stands twice in one object.", "Keep one of them.")
-        for keys, value in _objects(raw)
-        for owner, key in repeated
-        if owner is value
-    ]
-    return str(path), raw, path.resolve().parent, problems
-
-
-def _objects(value: object, keys: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], object]]:
-    """Every object in a JSON value, with its place."""
-    if isinstance(value, dict):
-        yield keys, value
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from _objects(child, (*keys, key))
-
-
-def parse_override(text: str) -> tuple[str, object]:
-    """`/train/epochs=1` -> ("/train/epochs", 1). The value is JSON, or else a plain string. Raises `SpecError`."""
-    place, sign, value = text.partition("=")
-    if not sign or not place.startswith("/"):
-        raise SpecError(
-            [
-                Problem(
-                    "", f'"{text}" is not an override.', "Write --set /json/pointer=value, as in --set /train/epochs=1."
-                )
-            ],
-            source="--set",
-        )
-    try:
-        return place, json.loads(value)
-    except ValueError:
-        return place, value
-
-
-def _override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
-    """Writes `value` at a pointer, making objects on the way."""
-    keys = [key.replace("~1", "/").replace("~0", "~") for key in place.split("/")[1:]]
-    target: Any = raw
-    for depth, key in enumerate(keys):
-        is_final = depth == len(keys) - 1
-        if isinstance(target, list):
-            if not key.isdigit() or int(key) >= len(target):
-                return [
-                    Problem(pointer(keys[: depth + 1]), f"--set: the list has {len(target)} items.", "Count from 0.")
-                ]
-            index: Any = int(key)
-        elif isinstance(target, dict):
-            index = key
-        else:
-            return [Problem(pointer(keys[:depth]), "--set: there is no object or list here.", "Set this place first.")]
-        if is_final:
-            target[index] = value
-        else:
-            target = target.setdefault(index, {}) if isinstance(target, dict) else target[index]
-    return []
 
 
 def _resolve_parts(
@@ -274,10 +191,11 @@ def _options_that_emit(encoder: Part, wanted: FeatureKind) -> list[tuple[str, ob
 
 
 def _metrics_listed(draft: Mapping[str, Any]) -> list[Problem]:
-    metrics = draft.get("metrics")
+    listed = draft.get("metrics")
+    metrics = listed if isinstance(listed, list) else []
     return [
         Problem(f"/metrics/{index}", f'"{metric.name}" is listed twice with the same options.', "Remove one.")
-        for index, metric in enumerate(metrics if isinstance(metrics, list) else [])
+        for index, metric in enumerate(metrics)
         if isinstance(metric, Part) and metric in metrics[:index]
     ]
 

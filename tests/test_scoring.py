@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from capfw.core.errors import ComponentError, DataError
 from capfw.core.protocols import ImageId, Scores
 from capfw.core.scoring import score_files

@@ -1,7 +1,7 @@
 """Checkpoints: `step-N/` folders and two small files, `last.json` and `best.json`, that say which of them to use.
 
-A folder holds `weights.safetensors` (what is trained, and buffers), `optimizer.pt` (read with weights_only=True) and
-`state.json`. Folders that are neither last nor best are deleted; a best one that is not the last keeps only its weights.
+A folder holds `weights.safetensors` (what is trained, and buffers), `optimizer.pt` (read with `weights_only=True`)
+and `state.json`. Folders that are neither last nor best are deleted; a best one that is not the last keeps only its weights.
 """
 
 from __future__ import annotations

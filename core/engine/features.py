@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -114,7 +115,7 @@ class SplitFeatures:
     ) -> None:
         self.samples, self.device, self.shape = list(samples), device, store.shape
         self._rows = [store.rows[digest] for digest in digests]
-        self._opened: dict[Path, safe_open] = {}
+        self._opened: dict[Path, Any] = {}
         num_bytes = len(self._rows) * store.shape.num_tokens * store.shape.dim * store.dtype.itemsize
         self._in_memory: Tensor | None = None
         if num_bytes <= psutil.virtual_memory().available // 2:
@@ -145,7 +146,7 @@ class SplitFeatures:
         ]
         return torch.stack(rows).to(self.device, torch.float32)
 
-    def _mapped(self, shard: Path) -> safe_open:
+    def _mapped(self, shard: Path) -> Any:
         if shard not in self._opened:
             self._opened[shard] = safe_open(shard, framework="pt")
         return self._opened[shard]

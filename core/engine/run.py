@@ -1,4 +1,4 @@
-"""`capfw run`: encode, train, caption, score, report. Every stage looks at what is there and does only what is missing."""
+"""`capfw run`: encode, train, caption, score, report. Every stage does only what is missing."""
 
 from __future__ import annotations
 

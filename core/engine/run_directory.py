@@ -59,7 +59,7 @@ class RunDirectory:
         self._lock.release()
 
     def claim(self, spec: RunSpec) -> bool:
-        """Writes the resolved spec, or checks that the run begun here is the same; returns whether it was begun before."""
+        """Writes the resolved spec, or checks that the run begun here is the same; returns whether there was one."""
         file, wanted = self.path / "spec.json", spec.to_json()
         if not file.is_file():
             write_json(file, wanted)

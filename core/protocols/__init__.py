@@ -15,6 +15,7 @@ from ..errors import (
 from .checkpoints import load_exactly, read_weights, require_layout
 from .component import KINDS, Component, ComponentConfig, Kind
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
+from .files import missing_files, read_json
 from .fingerprint import weights_fingerprint
 from .generation import AverageBeamOptions, BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
 from .hookspecs import API_VERSION, hookimpl
@@ -69,6 +70,8 @@ __all__ = [
     "Weights",
     "hookimpl",
     "is_local_path",
+    "missing_files",
+    "read_json",
     "load_exactly",
     "nearest",
     "read_weights",

@@ -22,8 +22,8 @@ def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
     Pickles are read with `weights_only=True`, so code in one is refused and never run. A dict in which the weights
     stand under "state_dict", "model_state_dict" or "model" is unwrapped; the "module." prefix of a parallel model goes.
 
-    Raises `MissingWeights` when there is no such file, and `BadCheckpoint`, naming it, when it is damaged, cut short, or
-    holds anything but named tensors.
+    Raises `MissingWeights` when there is no such file, and `BadCheckpoint`, naming it, when it is damaged, cut short,
+    or holds anything but named tensors.
     """
     import torch  # the light half of a plugin imports this module
     from safetensors.torch import load_file

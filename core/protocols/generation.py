@@ -22,6 +22,7 @@ class GreedyOptions(_Options):
 
     @property
     def num_captions(self) -> int:
+        """One: there is only one likeliest token."""
         return 1
 
 

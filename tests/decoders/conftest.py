@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from capfw.core.protocols import TokenBatch
 
 CAPTIONS = (

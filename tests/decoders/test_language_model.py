@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from pydantic import ValidationError
+
 from capfw.core.protocols import (
     BadCheckpoint,
     ComponentError,
@@ -18,7 +20,6 @@ from capfw.core.protocols import (
     TokenBatch,
 )
 from capfw.plugins.decoders.gpt2 import CausalLMConfig, Gpt2Config
-from pydantic import ValidationError
 
 TINY = {"weights": "random", "num_layers": 2, "width": 16, "num_heads": 2, "max_positions": 64}
 ARCHITECTURES: dict[str, dict[str, Any]] = {

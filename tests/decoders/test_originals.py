@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
 from capfw.core.protocols import AverageBeamOptions, GreedyOptions, TokenBatch
 from capfw.plugins.decoders.gpt2 import Gpt2Config
 from capfw.plugins.decoders.gpt2.model import LanguageModel
 from capfw.plugins.decoders.gpt2.search import nucleus_probabilities
-from safetensors.torch import load_file
-from torch import Tensor
-from torch.nn import functional
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GenerationConfig
+
 from capfw.core.protocols import (
     AverageBeamOptions,
     BeamOptions,
@@ -16,7 +18,6 @@ from capfw.core.protocols import (
     NucleusOptions,
 )
 from capfw.plugins.decoders.gpt2 import CausalLMConfig, Gpt2Config
-from transformers import GenerationConfig
 
 WORDS = ("a b c d e f g h i j k l m n o p q r s t u v w x y z",)
 TINY = {"weights": "random", "num_layers": 2, "width": 16, "num_heads": 2, "max_positions": 64, "dropout": 0.0}

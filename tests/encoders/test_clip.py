@@ -11,12 +11,13 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
-from capfw.plugins.encoders.clip import ClipConfig
-from capfw.plugins.encoders.clip.model import ClipEncoder
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
+
+from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
+from capfw.plugins.encoders.clip import ClipConfig
+from capfw.plugins.encoders.clip.model import ClipEncoder
 
 VIT = {
     "embed_dim": 24,
@@ -174,6 +175,10 @@ def test_transformers_folder(tmp_path: Path, activation: str) -> None:
     encoder = build(weights=str(tmp_path))
     reference = open_clip.image_transform(32, is_train=False, mean=tuple(mean), std=tuple(std))(photo())
     assert torch.equal(encoder.preprocess(photo()), reference)
+    processor = CLIPImageProcessor.from_pretrained(tmp_path)  # it resizes with torchvision, open_clip with PIL
+    difference = (processor(photo(), return_tensors="pt")["pixel_values"][0] - reference).abs()
+    assert difference.max() < 0.04
+    assert difference.mean() < 1e-3
     pixels = pixels_of(encoder)
     with torch.no_grad():
         expected = original.get_image_features(pixel_values=pixels).pooler_output

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 import timm
 import torch
-from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
-from capfw.plugins.encoders.timm import TimmConfig
-from capfw.plugins.encoders.timm.model import TimmEncoder
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
+
+from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
+from capfw.plugins.encoders.timm import TimmConfig
+from capfw.plugins.encoders.timm.model import TimmEncoder
 
 
 def build(**options: Any) -> TimmEncoder:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from transformers import AutoConfig, AutoModel, BitImageProcessor, ViTImageProcessor
+
 from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
 from capfw.plugins.encoders.vit import TINY, VitConfig
 from capfw.plugins.encoders.vit.model import VitEncoder
-from PIL import Image
-from transformers import AutoConfig, AutoModel, BitImageProcessor, ViTImageProcessor
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 VISION = SIZES | {"image_size": 32, "patch_size": 8}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from capfw.core.registry import Registry
 
 TINY: dict[str, Any] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from capfw import load_spec, run
 from capfw.core.errors import SpecError
 from capfw.core.registry import Registry

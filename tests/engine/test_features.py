@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+
 from capfw import CapfwError, load_spec, run
 from capfw.core.engine import images
 from capfw.core.engine.build import build_encoder
@@ -18,7 +20,6 @@ from capfw.core.engine.features import FeatureStore, extract
 from capfw.core.errors import UnreadableImage
 from capfw.core.protocols import FeatureShape, Sample
 from capfw.core.registry import Registry
-from PIL import Image
 
 Write = Callable[..., Path]
 CPU = torch.device("cpu")

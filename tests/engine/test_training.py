@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+
 from capfw import load_spec
 from capfw.core.engine.batches import Captions, micro_batches
 from capfw.core.engine.build import build_model, prepare_assets

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
 from capfw.core.protocols import ComponentError, FeatureShape, IncompatibleComponents
 from capfw.plugins.mappers.clipcap_transformer import ClipCapTransformerConfig
 from capfw.plugins.mappers.clipcap_transformer.model import ClipCapTransformerMapper
@@ -19,9 +23,6 @@ from capfw.plugins.mappers.perceiver import PerceiverConfig
 from capfw.plugins.mappers.perceiver.model import PerceiverMapper
 from capfw.plugins.mappers.transformer import TransformerConfig
 from capfw.plugins.mappers.transformer.model import TransformerMapper
-from pydantic import ValidationError
-from safetensors.torch import load_file
-from torch import Tensor, nn
 
 POOLED, TOKENS = FeatureShape(1, 12), FeatureShape(9, 12)
 

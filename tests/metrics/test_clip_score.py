@@ -10,6 +10,10 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
 from capfw.core.protocols import (
     BadCheckpoint,
     ComponentError,
@@ -21,9 +25,6 @@ from capfw.core.protocols import (
 )
 from capfw.plugins.metrics.clip_score import ClipScoreConfig, RefClipScoreConfig, TwoTowers, register_metrics
 from capfw.plugins.metrics.clip_score.model import ClipScore, RefClipScore
-from PIL import Image
-from safetensors.torch import save_file
-from torch import Tensor
 
 TINY = TwoTowers(
     embed_dim=8,

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+
 from capfw.core.protocols import CapfwWarning, ComponentError, DataError
 from capfw.plugins.metrics.coco_caption import BleuConfig, CiderConfig, RougeLConfig, register_metrics
 from capfw.plugins.metrics.coco_caption.document_frequencies import write_document_frequencies

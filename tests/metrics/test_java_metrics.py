@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from capfw.core.protocols import CapfwError, MissingLibrary
 from capfw.plugins.metrics.coco_caption import MeteorConfig, SpiceConfig
 from capfw.plugins.metrics.coco_caption.java import package_file

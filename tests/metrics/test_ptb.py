@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from capfw.plugins.metrics.coco_caption.java import package_file
 from capfw.plugins.metrics.coco_caption.ptb import tokenize, tokenize_all
 

@@ -1,4 +1,4 @@
-"""COCO data set: captions in COCO\'s JSON format, and a folder of images, per split."""
+"""COCO data set: captions in COCO's JSON format, and a folder of images, per split."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CocoConfig(ComponentConfig):
 
 @hookimpl
 def register_datasets() -> list[Component]:
-    """The data set of this plugin."""
+    """The data set "coco"."""
     nowhere = CocoSplit.model_construct(images="images/train", captions="annotations/captions_train.json", limit=None)
     return [
         Component(

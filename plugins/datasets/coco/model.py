@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ....core.protocols import DataError, ImageId, Sample
+from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, missing_files, read_json
 from . import CocoConfig, CocoSplit
 
-_SHOWN = 5
+_FORM = 'COCO captions: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.'
+_NUM_SHOWN = 5
 
 
 class CocoDataset:
-    """Samples of COCO captions files, in the order of their `images`.
+    """Samples of COCO captions files (2014, 2017 or your own), in the order of their `images`.
 
-    White space within a caption (line feeds too) becomes one space; an image without captions is left out. Raises
-    `DataError`, naming the file and the first entries at fault, for anything else that does not hold together.
+    White space within a caption, line feeds too, becomes one space; captions that repeat are kept. Warns
+    (`CapfwWarning`) of images without captions, which are left out. Raises `DataError`, naming the file and the first
+    entries at fault, for anything else that does not hold together, a missing image file included.
     """
 
     def __init__(self, config: CocoConfig) -> None:
@@ -35,30 +36,22 @@ class CocoDataset:
 
 def _read_split(part: CocoSplit) -> list[Sample]:
     file = part.captions
-    images, annotations = _read_json(file)
-    file_names: dict[ImageId, str] = {}
-    for image in images:
-        if image["id"] in file_names:
-            raise DataError(f"image id {image['id']} stands twice in `images`.", where=str(file), fix="Remove one.")
-        file_names[image["id"]] = image["file_name"]
-    captions: dict[ImageId, list[str]] = {}
-    unknown, empty = [], []
-    for annotation in annotations:
-        text = " ".join(annotation["caption"].split())
-        if annotation["image_id"] not in file_names:
-            unknown.append(annotation["image_id"])
-        elif not text:
-            empty.append(annotation.get("id", f"of image {annotation['image_id']}"))
-        else:
-            captions.setdefault(annotation["image_id"], []).append(text)
-    _refuse(unknown, "captions belong to images that are not in `images`; image ids", file)
-    _refuse(empty, "captions are empty; annotation ids", file)
-    kept = [image_id for image_id in file_names if image_id in captions][: part.limit]
-    present = _files_below(part.images, {file_names[image_id] for image_id in kept})
+    content = read_json(file)
+    file_names = _file_names(_entries(content, "images", {"id": (int, str), "file_name": (str,)}, file), file)
+    annotations = _entries(content, "annotations", {"image_id": (int, str), "caption": (str,)}, file)
+    captions = _captions(annotations, file_names, file)
+    captioned = [image_id for image_id in file_names if image_id in captions]
+    if not captioned:
+        raise DataError("no image has a caption.", where=str(file), fix=_FORM)
+    if num_bare := len(file_names) - len(captioned):
+        warnings.warn(f"{file}: {num_bare} of {len(file_names)} images have no caption: left out.", CapfwWarning, 2)
+    kept = captioned[: part.limit]
+    missing = missing_files(part.images, (file_names[image_id] for image_id in kept))
     _refuse(
-        [file_names[image_id] for image_id in kept if file_names[image_id] not in present],
-        f"images of the captions file are not in {part.images}; files",
+        [file_names[image_id] for image_id in kept if file_names[image_id] in missing],
+        f"image files are not in {part.images}",
         file,
+        'Correct "images", the folder that every `file_name` is relative to, or put the files there.',
     )
     return [
         Sample(image_id, part.images / file_names[image_id], tuple(captions[image_id]), file_names[image_id])
@@ -66,52 +59,48 @@ def _read_split(part: CocoSplit) -> list[Sample]:
     ]
 
 
-def _read_json(file: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as err:
-        raise DataError(f"not JSON: {err.msg}.", where=f"{file}, line {err.lineno}, column {err.colno}") from err
-    except UnicodeDecodeError as err:
-        raise DataError(f"not UTF-8 at byte {err.start}.", where=str(file), fix="Save it as UTF-8.") from err
-    except OSError as err:
-        raise DataError(f"cannot be read: {err.strerror}.", where=str(file)) from err
-    wanted = {
-        "images": {"id": (int, str), "file_name": (str,)},
-        "annotations": {"image_id": (int, str), "caption": (str,)},
-    }
-    for section, keys in wanted.items():
-        entries = content.get(section) if isinstance(content, dict) else None
-        if not isinstance(entries, list):
-            raise DataError(
-                f"this is not a COCO captions file: it has no list `{section}`.",
-                where=str(file),
-                fix='COCO captions: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.',
-            )
-        for index, entry in enumerate(entries):
-            for key, types in keys.items():
-                if not isinstance(entry, dict) or not isinstance(entry.get(key), types):
-                    raise DataError(f"`{key}` is missing or of the wrong type.", where=f"{file}, /{section}/{index}")
-    return content["images"], content["annotations"]
+def _entries(content: object, section: str, keys: dict[str, tuple[type, ...]], file: Path) -> list[dict[str, Any]]:
+    entries = content.get(section) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise DataError(f"not a COCO captions file: it has no list `{section}`.", where=str(file), fix=_FORM)
+    for index, entry in enumerate(entries):
+        for key, types in keys.items():
+            if not isinstance(entry, dict) or not isinstance(entry.get(key), types):
+                wanted = " or ".join({int: "a number", str: "a string"}[one] for one in types)
+                raise DataError(f"`{key}` must be {wanted}.", where=f"{file}, /{section}/{index}", fix=_FORM)
+    return entries
 
 
-def _files_below(folder: Path, names: Iterable[str]) -> set[str]:
-    """Those of `names` that are files below `folder`; each directory is listed once, which is quick for many files."""
-    by_folder: dict[str, list[str]] = {}
-    for name in names:
-        by_folder.setdefault(os.path.dirname(name), []).append(name)
-    present: set[str] = set()
-    for below, wanted in by_folder.items():
-        try:
-            listed = {entry.name for entry in os.scandir(folder / below)}
-        except OSError:
-            continue
-        present.update(name for name in wanted if os.path.basename(name) in listed)
-    return present
+def _file_names(images: list[dict[str, Any]], file: Path) -> dict[ImageId, str]:
+    file_names: dict[ImageId, str] = {}
+    repeated = []
+    for image in images:
+        if image["id"] in file_names:
+            repeated.append(image["id"])
+        file_names[image["id"]] = image["file_name"]
+    _refuse(repeated, "image ids stand twice in `images`", file, "Give every image one entry.")
+    return file_names
 
 
-def _refuse(at_fault: Sequence[object], what: str, file: Path) -> None:
+def _captions(
+    annotations: list[dict[str, Any]], file_names: dict[ImageId, str], file: Path
+) -> dict[ImageId, list[str]]:
+    captions: dict[ImageId, list[str]] = {}
+    unknown, empty = [], []
+    for index, annotation in enumerate(annotations):
+        text = " ".join(annotation["caption"].split())
+        if annotation["image_id"] not in file_names:
+            unknown.append(annotation["image_id"])
+        elif not text:
+            empty.append(f"/annotations/{index}")
+        else:
+            captions.setdefault(annotation["image_id"], []).append(text)
+    _refuse(unknown, "captions are of image ids that are not in `images`", file, "Add the images or drop the captions.")
+    _refuse(empty, "captions are empty", file, "Write them, or remove their entries.")
+    return captions
+
+
+def _refuse(at_fault: Sequence[object], what: str, file: Path, fix: str) -> None:
     if at_fault:
-        shown = ", ".join(map(str, at_fault[:_SHOWN])) + (", ..." if len(at_fault) > _SHOWN else "")
-        raise DataError(
-            f"{len(at_fault)} {what} {shown}.", where=str(file), fix="Correct the file, or its image folder."
-        )
+        shown = ", ".join(map(str, at_fault[:_NUM_SHOWN])) + (", ..." if len(at_fault) > _NUM_SHOWN else "")
+        raise DataError(f"{len(at_fault)} {what}: {shown}.", where=str(file), fix=fix)

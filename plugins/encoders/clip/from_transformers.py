@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,9 +83,15 @@ def convert_state(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
     return tower
 
 
-def convert_preprocessing(saved: Mapping[str, object]) -> dict[str, object]:
-    """preprocessor_config.json as fields of open_clip's `PreprocessCfg`; the size is the tower's."""
+def convert_preprocessing(saved: Mapping[str, Any]) -> dict[str, object]:
+    """preprocessor_config.json as fields of open_clip's `PreprocessCfg`; the size is the tower's.
+
+    Raises `ComponentError` for what open_clip's transform cannot do.
+    """
     is_cropped = bool(saved.get("do_center_crop", True))
+    sides = {_side(saved[key]) for key in ("size", "crop_size") if key in saved}
+    if is_cropped and len(sides) > 1:
+        raise ComponentError(f"open_clip cannot resize to one size and crop to another: {sides}.", option="weights")
     resample = saved.get("resample", 3)
     if resample not in _INTERPOLATIONS:
         raise ComponentError(f"open_clip cannot resize with PIL's filter {resample}.", option="weights")
@@ -94,3 +101,7 @@ def convert_preprocessing(saved: Mapping[str, object]) -> dict[str, object]:
         "interpolation": _INTERPOLATIONS[resample],
         "resize_mode": "shortest" if is_cropped else "squash",
     }
+
+
+def _side(size: int | Mapping[str, int]) -> int:
+    return size if isinstance(size, int) else next(iter(size.values()))

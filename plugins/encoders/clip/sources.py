@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -200,7 +201,7 @@ def _weights_file(folder: Path, names: tuple[str, ...]) -> Path:
     raise ComponentError(f"{folder} holds none of {', '.join(names)}.", option="weights")
 
 
-def _read_json(file: Path) -> dict[str, object]:
+def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text("utf-8"))
     except ValueError as err:

@@ -30,19 +30,19 @@ class DinoV3Config(ComponentConfig):
     )
     weights: Weights = Field(
         "published",
-        description="The backbone: Meta's file as downloaded, \"published\" (ViT-L/16: that file in torch.hub's folder; "
-        'other sizes: timm\'s own copy), or "random".',
+        description="The backbone: Meta's file as downloaded; or \"published\": for ViT-L/16 that file in torch.hub's "
+        'folder, for other sizes timm\'s own copy; or "random".',
     )
     head_weights: Weights = Field(
         "published",
-        description="The dino.txt head, for pooling \"dinotxt\": Meta's file as downloaded, \"published\" (that file beside "
-        'the backbone\'s, or in torch.hub\'s folder), or "random". Its text tower is not read.',
+        description='The dino.txt head, for pooling "dinotxt": Meta\'s file as downloaded; or "published": that file '
+        "beside the backbone's, or in torch.hub's folder; or \"random\". Its text tower is left out.",
     )
     features: FeatureKind = Field("pooled", description="One embedding per image, or the backbone's patch tokens.")
     pooling: Literal["dinotxt", "cls"] = Field(
         "dinotxt",
-        description="For pooled features: the dino.txt image embedding (head [CLS] and mean of the head's patch tokens, "
-        "2048 wide for ViT-L/16), or the backbone's [CLS].",
+        description="For pooled features: the dino.txt image embedding (the head's [CLS] and the mean of its patch "
+        "tokens, together 2048 wide for ViT-L/16), or the backbone's [CLS].",
     )
     include_registers: bool = Field(False, description="For tokens: put the register tokens before the patch tokens.")
     normalize: bool | None = Field(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from timm.layers import SwiGLU
+from timm.models.eva import Eva
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ _RENAMED = (("mlp.fc1_g", "mlp.w1"), ("mlp.fc1_x", "mlp.w2"), ("mlp.fc2", "mlp.w
 
 
 class DinoTextHead(nn.Module):
-    """Maps tokens (B, N, width) to tokens of the same shape, without positions (Jose et al., 2024, section 3).
+    """Transformer blocks and a norm over the backbone's tokens, without positions (Jose et al., 2024, section 3).
 
     SwiGLU with a hidden width of 8/3 of the token's, rounded up to a multiple of 64; no qkv bias; layer scale.
     """
@@ -40,17 +41,20 @@ class DinoTextHead(nn.Module):
         self.ln_final = nn.LayerNorm(width, eps=1e-5)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, width) float32 -> tokens of the same shape."""
         normed: Tensor = self.ln_final(self.blocks(tokens))
         return normed
 
 
-def build_head(config: DinoV3Config, backbone: nn.Module, *, beside: Path | None) -> DinoTextHead:
+def build_head(config: DinoV3Config, backbone: Eva, *, beside: Path | None) -> DinoTextHead:
     """The head for this backbone. `beside`: the backbone's file, where the published head is looked for first."""
     width, num_heads = backbone.embed_dim, backbone.blocks[0].attn.num_heads
     if config.head_weights == "random":
         return DinoTextHead(width, num_heads, num_blocks=2)
     file = _find(config, beside)
-    state = {name: value for name, value in read_weights(file, option="head_weights").items() if name.startswith(_PREFIX)}
+    state = {
+        name: value for name, value in read_weights(file, option="head_weights").items() if name.startswith(_PREFIX)
+    }
     if not state:
         raise BadCheckpoint(f'{file} has no name that starts with "{_PREFIX}".', option="head_weights", fix=HOW_TO_GET)
     num_blocks = len({name.split(".")[3] for name in state if name.startswith(f"{_PREFIX}blocks.")})

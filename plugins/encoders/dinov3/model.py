@@ -84,5 +84,5 @@ class DinoV3Encoder(nn.Module):
         width = self.backbone.embed_dim
         if self.config.features == "pooled":
             return FeatureShape(num_tokens=1, dim=width if self.head is None else 2 * width)
-        num_registers = self.backbone.num_reg_tokens if self.config.include_registers else 0
+        num_registers = self.backbone.num_prefix_tokens - 1 if self.config.include_registers else 0
         return FeatureShape(num_tokens=num_registers + num_patches, dim=width)

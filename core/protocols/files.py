@@ -1,0 +1,43 @@
+"""Annotation files of data sets: reading JSON, and seeing which images are not there, with errors that name the place."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import DataError
+
+
+def read_json(file: Path) -> object:
+    """The content of a JSON file in UTF-8, with or without a byte order mark.
+
+    Raises `DataError`, naming the file and the line where there is one, when it cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as err:
+        raise DataError(f"not JSON: {err.msg}.", where=f"{file}, line {err.lineno}, column {err.colno}") from err
+    except UnicodeDecodeError as err:
+        raise DataError(f"not UTF-8 at byte {err.start}.", where=str(file), fix="Save it as UTF-8.") from err
+    except OSError as err:
+        raise DataError(f"cannot be read: {err.strerror}.", where=str(file)) from err
+
+
+def missing_files(folder: Path, names: Iterable[str]) -> set[str]:
+    """Those of `names`, relative to `folder`, that are not there.
+
+    Each directory is listed once: asking for 100,000 files one by one takes minutes on a network disk.
+    """
+    by_parent: dict[str, set[str]] = {}
+    for name in names:
+        by_parent.setdefault(os.path.dirname(name), set()).add(name)
+    missing: set[str] = set()
+    for parent, wanted in by_parent.items():
+        try:
+            present = {entry.name for entry in os.scandir(folder / parent)}
+        except OSError:
+            present = set()
+        missing.update(name for name in wanted if os.path.basename(name) not in present)
+    return missing
