@@ -174,7 +174,7 @@ def _compatibility(draft: Mapping[str, Any], registry: Registry) -> list[Problem
     message = f'"{mapper.name}" needs {needs}, but encoder "{encoder.name}" emits {gives}.'
     fitting = [c.name for c in registry.components("mapper") if c.example.required_features() in (None, emitted)]
     ways = [f"set {place} to {shown(value)}" for place, value in _options_that_emit(encoder, required)]
-    ways += [f"use mapper {' or '.join(map(shown, fitting))}"] if fitting else []
+    ways += [f"use {'mapper' if len(fitting) == 1 else 'one of'} {', '.join(map(shown, fitting))}"] if fitting else []
     fix = ", or ".join(ways) or f"use an encoder that emits {needs}"
     return [Problem("/mapper", message, f"{fix[0].upper()}{fix[1:]}.")]
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
+
 from capfw.core.protocols import CapfwWarning, DataError, Dataset
 from capfw.plugins.datasets.coco import CocoConfig
 from capfw.plugins.datasets.coco.model import CocoDataset
-from pydantic import ValidationError
 
 
 def entries(**changes: Any) -> dict[str, Any]:
@@ -96,11 +97,11 @@ def test_counts_images_without_captions(images: Path) -> None:
         (entries(annotations=[{"image_id": 7}]), ["/annotations/0", "`caption` must be a string"]),
         (entries(images=[{"id": 7, "file_name": None}]), ["/images/0", "`file_name` must be a string"]),
         (entries(annotations=[{"image_id": 7, "caption": 5}]), ["/annotations/0", "`caption` must be a string"]),
-        (entries(annotations=[{"image_id": 7, "caption": " \n"}]), ["1 captions are empty: /annotations/0"]),
-        (entries(images=entries()["images"][:1] * 2), ["1 image ids stand twice in `images`: 7", "one entry"]),
+        (entries(annotations=[{"image_id": 7, "caption": " \n"}]), ["captions are empty (1): /annotations/0"]),
+        (entries(images=entries()["images"][:1] * 2), ["image ids stand twice in `images` (1): 7", "one entry"]),
         (
             entries(annotations=[{"image_id": i, "caption": "x"} for i in range(20, 27)]),
-            ["7 captions are of image ids that are not in `images`: 20, 21, 22, 23, 24, ..."],
+            ["captions are of image ids that are not in `images` (7): 20, 21, 22, 23, 24, ..."],
         ),
         (entries(annotations=[]), ["no image has a caption"]),
     ],
@@ -116,7 +117,7 @@ def test_names_missing_images_and_the_folder(images: Path) -> None:
     (images / "a.jpg").unlink()
     with pytest.raises(DataError) as caught:
         read(images, entries())
-    assert f"1 image files are not in {images}: a.jpg." in str(caught.value)
+    assert f"image files are not in {images} (1): a.jpg." in str(caught.value)
     assert 'Correct "images"' in str(caught.value)
 
 

@@ -267,8 +267,8 @@ def test_errors_say_what_and_where(original: open_clip.CLIP, tmp_path: Path, mon
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "nothing"))
     with pytest.raises(MissingWeights) as caught:
         build(model="RN50x4", weights="openai")
-    assert "timm/resnet50x4_clip.openai" in str(caught.value)
-    assert '"weights": "./' in str(caught.value)
+    assert "`hf download timm/resnet50x4_clip.openai`" in str(caught.value)
+    assert 'set "weights" to "./clip" in place of "model"' in str(caught.value)
 
     state = original.state_dict()
     file = tmp_path / "clip.pt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -34,7 +35,9 @@ class CocoConfig(ComponentConfig):
 @hookimpl
 def register_datasets() -> list[Component]:
     """The data set "coco"."""
-    nowhere = CocoSplit.model_construct(images="images/train", captions="annotations/captions_train.json", limit=None)
+    nowhere = CocoSplit.model_construct(
+        images=Path("images/train"), captions=Path("annotations/captions_train.json"), limit=None
+    )
     return [
         Component(
             name="coco",

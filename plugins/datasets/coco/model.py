@@ -103,4 +103,4 @@ def _captions(
 def _refuse(at_fault: Sequence[object], what: str, file: Path, fix: str) -> None:
     if at_fault:
         shown = ", ".join(map(str, at_fault[:_NUM_SHOWN])) + (", ..." if len(at_fault) > _NUM_SHOWN else "")
-        raise DataError(f"{len(at_fault)} {what}: {shown}.", where=str(file), fix=fix)
+        raise DataError(f"{what} ({len(at_fault)}): {shown}.", where=str(file), fix=fix)

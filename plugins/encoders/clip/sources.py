@@ -104,11 +104,10 @@ def _from_tag(model: str | Architecture, tag: str, architecture: dict[str, objec
     try:
         file = Path(open_clip.download_pretrained(published))
     except (OSError, RuntimeError) as err:
-        repository = published.get("hf_hub", "").rstrip("/")
         raise MissingWeights(
             f'the weights "{tag}" of {model} are not on this machine and cannot be fetched ({type(err).__name__}).',
             option="weights",
-            fix=_where_to_put(repository, published.get("url", "")),
+            fix=_where_to_put(published),
         ) from err
     state, is_from_openai = _read_file(file)
     # The tag knows better than the architecture: "ViT-B-32" with the tag "openai" is a quick-GELU model.
@@ -121,15 +120,17 @@ def _from_tag(model: str | Architecture, tag: str, architecture: dict[str, objec
     )
 
 
-def _where_to_put(repository: str, url: str) -> str:
+def _where_to_put(published: Mapping[str, str]) -> str:
+    repository, _, name = published.get("hf_hub", "").rpartition("/")
+    if repository and not name:  # a whole repository, whose open_clip_config.json says what the weights need
+        return (
+            f"`hf download {repository}`, where there is a network, fills the Hugging Face cache; copy that here.\n"
+            f'Or `hf download {repository} --local-dir clip`, and set "weights" to "./clip" in place of "model".'
+        )
     if repository:
-        what = f"open_clip_model.safetensors of the Hugging Face repository {repository}"
-        how = f"`hf download {repository}` where there is a network fills the cache, which can be copied here"
-    else:
-        what = url
-        how = f"put it into {Path('~/.cache/clip').expanduser()}"
-    name = Path(url).name or "open_clip_model.safetensors"
-    return f'Needed: {what}; {how}.\\nOr put the file anywhere and name it: "weights": "./{name}".'
+        return f'`hf download {repository} {name}`, and set "weights" to that file ("./{name}").'
+    activation = ' Its model must be named with "-quickgelu".' if published.get("quick_gelu") else ""
+    return f'Fetch {published["url"]} and set "weights" to the file ("./{Path(published["url"]).name}").{activation}'
 
 
 def _read_file(file: Path) -> tuple[dict[str, Tensor], bool]:

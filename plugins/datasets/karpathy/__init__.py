@@ -1,0 +1,43 @@
+"""Karpathy's splits: one JSON file (dataset_coco.json, dataset_flickr8k.json, dataset_flickr30k.json) and the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, hookimpl
+
+
+class KarpathyConfig(ComponentConfig):
+    """Where the file and the images are, and what becomes of restval."""
+
+    captions: InputFile = Field(description="Karpathy's JSON file, for example dataset_coco.json.")
+    images: InputFolder = Field(description="Image folder; for COCO the one that holds train2014 and val2014.")
+    subfolders: Literal["filepath", "split"] = Field(
+        "filepath",
+        description="Below `images` a file is in the folder its entry calls filepath, or directly there when it calls "
+        'none; "split": in a folder called as its split.',
+    )
+    restval: Literal["drop", "train"] = Field(
+        "drop",
+        description='COCO\'s 30,504 validation images outside val and test: "train" adds them to the training images '
+        "(113,287, as most papers do), drop leaves them out (82,783).",
+    )
+    limit: int | None = Field(None, ge=1, description="Use only the first images of each split; null uses all.")
+
+
+@hookimpl
+def register_datasets() -> list[Component]:
+    """The data set "karpathy"."""
+    return [
+        Component(
+            name="karpathy",
+            config=KarpathyConfig,
+            target=f"{__name__}.model:KarpathyDataset",
+            summary="Karpathy's JSON file with its splits, and an image folder.",
+            example=KarpathyConfig.model_construct(captions=Path("dataset_coco.json"), images=Path("coco")),
+            source="Deep Visual-Semantic Alignments (Karpathy and Fei-Fei, 2015, arXiv 1412.2306)",
+        )
+    ]

@@ -1,0 +1,136 @@
+"""Reads and checks Karpathy's JSON files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ....core.protocols import DataError, ImageId, Sample, missing_files, read_json
+from . import KarpathyConfig
+
+_SPLITS = ("train", "val", "test")
+_FORM = '{"images": [{"filename", "imgid" or "cocoid", "split", "sentences": [{"raw"}]}]}'
+_NUM_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One image as the file has it; `split` may be "restval"."""
+
+    image_id: ImageId
+    filename: str
+    filepath: str
+    split: str
+    captions: tuple[str, ...]
+
+
+class KarpathyDataset:
+    """Samples in the order of the file; ids are COCO's (`cocoid`) where every entry has one, else `imgid`.
+
+    Captions are the raw sentences, white space in them one space. Raises `DataError` for a file of another form, with
+    every entry at fault, and when images are missing.
+    """
+
+    def __init__(self, config: KarpathyConfig) -> None:
+        entries = _read(config.captions)
+        splits = {"restval": "train" if config.restval == "train" else None, **{split: split for split in _SPLITS}}
+        by_split = {
+            split: [entry for entry in entries if splits[entry.split] == split][: config.limit] for split in _SPLITS
+        }
+        _require_files([entry for chosen in by_split.values() for entry in chosen], config)
+        self._samples = {
+            split: [
+                Sample(entry.image_id, config.images / name, entry.captions, name)
+                for entry in chosen
+                for name in [_place(entry, config.subfolders)]
+            ]
+            for split, chosen in by_split.items()
+            if chosen
+        }
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._samples)
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        return self._samples[split]
+
+
+def _read(file: Path) -> list[_Entry]:
+    content = read_json(file)
+    images = content.get("images") if isinstance(content, dict) else None
+    if not isinstance(images, list) or not images:
+        raise DataError("not Karpathy's format: it has no images.", where=str(file), fix=_FORM)
+    id_key = "cocoid" if all(isinstance(image, dict) and "cocoid" in image for image in images) else "imgid"
+    wrong = [
+        f"/images/{index}: {problem}" for index, image in enumerate(images) if (problem := _problem(image, id_key))
+    ]
+    if wrong:
+        raise _listed(f"entries are not as Karpathy's format has them ({len(wrong)})", wrong, file, _FORM)
+    entries = [
+        _Entry(
+            image[id_key],
+            image["filename"],
+            image.get("filepath", ""),
+            image["split"],
+            tuple(" ".join(sentence["raw"].split()) for sentence in image["sentences"]),
+        )
+        for image in images
+    ]
+    repeated = [image_id for image_id, count in Counter(entry.image_id for entry in entries).items() if count > 1]
+    if repeated:
+        raise _listed(
+            f"images stand more than once, by {id_key} ({len(repeated)})",
+            [str(each) for each in repeated],
+            file,
+            "Give each one entry.",
+        )
+    return entries
+
+
+def _problem(image: Any, id_key: str) -> str:
+    """What keeps an entry from being an image with captions and a split; empty when nothing does."""
+    if not isinstance(image, dict):
+        return "not an object"
+    if not isinstance(image.get(id_key), int | str):
+        return f"`{id_key}` must be a number or a string"
+    if not isinstance(image.get("filename"), str) or not isinstance(image.get("filepath", ""), str):
+        return "`filename` and `filepath` must be strings"
+    if image.get("split") not in (*_SPLITS, "restval"):
+        return f"split {image.get('split')!r} is not train, restval, val or test"
+    sentences = image.get("sentences")
+    if not isinstance(sentences, list) or not sentences:
+        return "no sentences"
+    raw = [sentence.get("raw") if isinstance(sentence, dict) else None for sentence in sentences]
+    if not all(isinstance(each, str) and each.strip() for each in raw):
+        return "a sentence without text (`raw`)"
+    return ""
+
+
+def _place(entry: _Entry, subfolders: Literal["filepath", "split"]) -> str:
+    folder = entry.split if subfolders == "split" else entry.filepath
+    return f"{folder}/{entry.filename}" if folder else entry.filename
+
+
+def _require_files(entries: Sequence[_Entry], config: KarpathyConfig) -> None:
+    names = [_place(entry, config.subfolders) for entry in entries]
+    missing = missing_files(config.images, names)
+    if not missing:
+        return
+    other: Literal["filepath", "split"] = "split" if config.subfolders == "filepath" else "filepath"
+    is_other = not missing_files(config.images, [_place(entry, other) for entry in entries])
+    raise _listed(
+        f"image files are not in {config.images} ({len(missing)})",
+        [name for name in names if name in missing],
+        config.captions,
+        f'They are all there with /data/subfolders "{other}".' if is_other else "Correct /data/images.",
+    )
+
+
+def _listed(what: str, at_fault: Sequence[str], file: Path, fix: str) -> DataError:
+    lines = "".join(f"\n  {each}" for each in at_fault[:_NUM_SHOWN])
+    more = f"\n  and {len(at_fault) - _NUM_SHOWN} more" if len(at_fault) > _NUM_SHOWN else ""
+    return DataError(f"{what}:{lines}{more}", where=str(file), fix=fix)

@@ -1,0 +1,96 @@
+"""Your own captions in a table: `csv` (one row per caption) and `jsonl` (one JSON object per line), over one image folder.
+
+A split is made of images, never of captions: all rows of one image stand in the same split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, hookimpl
+
+
+class Shares(ComponentConfig):
+    """How a table without splits is divided. An image's share hangs on its id and `seed`, not on the other images."""
+
+    val: float = Field(0.1, ge=0, lt=1, description="Share of the images for validation; 0 leaves the split out.")
+    test: float = Field(0.1, ge=0, lt=1, description="Share of the images for the test; 0 leaves the split out.")
+    seed: int = Field(0, ge=0, description="Another seed divides the images in another way.")
+
+    @model_validator(mode="after")
+    def _leaves_training_images(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val and test together take {self.val + self.test:g} of the images: leave some to train.")
+        return self
+
+
+class TableConfig(ComponentConfig):
+    """Options that csv and jsonl share."""
+
+    images: InputFolder = Field(description="Folder that the table's file names are relative to.")
+    captions: InputFile | None = Field(None, description="One table for all splits.")
+    train: InputFile | None = Field(None, description="Table of the training images, in place of `captions`.")
+    val: InputFile | None = Field(None, description="Table of the validation images, in place of `captions`.")
+    test: InputFile | None = Field(None, description="Table of the test images, in place of `captions`.")
+    shares: Shares | None = Field(None, description="How to divide the images of `captions` when no row names a split.")
+    on_bad_row: Literal["fail", "skip"] = Field(
+        "fail", description="Stop at rows that are wrong, or leave them out. Either way they are listed."
+    )
+    limit: int | None = Field(None, ge=1, description="Use only the first images of each split; null uses all.")
+
+    @model_validator(mode="after")
+    def _one_way_of_naming_tables(self) -> Self:
+        per_split = [name for name in ("train", "val", "test") if getattr(self, name) is not None]
+        if not self.captions and not per_split:
+            raise ValueError("name a table: captions for all splits, or one for each of train, val, test.")
+        if self.captions and per_split:
+            raise ValueError(f"captions already holds every split: leave it out, or {', '.join(per_split)}.")
+        if self.shares and per_split:
+            raise ValueError("shares divide the table captions; the tables of train, val and test are splits already.")
+        return self
+
+
+class Columns(ComponentConfig):
+    """Names in the first line of a CSV table; other columns are not read."""
+
+    file: str = Field("file", min_length=1, description="Column of the image's file name, relative to `images`.")
+    caption: str = Field("caption", min_length=1, description="Column of the caption.")
+    split: str = Field("split", min_length=1, description="Column of the split: train, val or test. May be absent.")
+    image_id: str = Field("image_id", min_length=1, description="Column of the image id. Absent: the file name is it.")
+
+
+class CsvConfig(TableConfig):
+    """A CSV table in UTF-8 with column names in its first line."""
+
+    columns: Columns = Field(Columns(), description="The table's own names for the columns.")
+    delimiter: str = Field(",", pattern=r'^[^"\r\n]$', description='Between columns; "\\t" for TSV.')
+
+
+class JsonlConfig(TableConfig):
+    """JSON lines in UTF-8: `{"file": ..., "captions": [...]}` or `{"file": ..., "caption": ...}`, `split`, `image_id`."""
+
+
+@hookimpl
+def register_datasets() -> list[Component]:
+    """The data sets "csv" and "jsonl"."""
+    return [
+        Component(
+            name="csv",
+            config=CsvConfig,
+            target=f"{__name__}.model:CsvDataset",
+            summary="A CSV table with one row per caption, and an image folder.",
+            example=CsvConfig.model_construct(images=Path("images"), captions=Path("captions.csv"), shares=Shares()),
+        ),
+        Component(
+            name="jsonl",
+            config=JsonlConfig,
+            target=f"{__name__}.model:JsonlDataset",
+            summary="JSON lines with a file name and its captions, and an image folder.",
+            example=JsonlConfig.model_construct(
+                images=Path("images"), captions=Path("captions.jsonl"), shares=Shares()
+            ),
+        ),
+    ]

@@ -1,0 +1,171 @@
+"""Groups the rows of tables by image, checks them and divides the images into splits."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, missing_files
+from . import CsvConfig, JsonlConfig, Shares, TableConfig
+from .rows import Problem, Row, read_csv, read_jsonl
+
+_SPLITS = ("train", "val", "test")
+_NUM_SHOWN = 20
+
+
+class _TableDataset:
+    """Samples in the order in which the tables first name their images.
+
+    White space within a caption becomes one space. Raises `DataError` with every row that is wrong and its line: not
+    UTF-8, the wrong number of columns, an empty caption, a missing image file, a caption that its image has already,
+    an image in two splits or under two ids. With `on_bad_row` "skip" they are a `CapfwWarning` and left out.
+    """
+
+    def __init__(self, config: TableConfig, tables: dict[str | None, list[Row | Problem]]) -> None:
+        rows = [(split, row) for split, read in tables.items() for row in read if isinstance(row, Row)]
+        unread = [problem for read in tables.values() for problem in read if isinstance(problem, Problem)]
+        good, refused = _check(rows, missing_files(config.images, {row.file for _, row in rows}), config.images)
+        _report([*unread, *refused], config)
+        captions: dict[ImageId, list[str]] = {}
+        file_names: dict[ImageId, str] = {}
+        splits: dict[ImageId, str | None] = {}
+        for row in good:
+            image_id = _image_id(row)
+            captions.setdefault(image_id, []).append(row.caption)
+            file_names[image_id], splits[image_id] = row.file, row.split
+        divided = _divide(splits, config)
+        self._samples = {
+            split: [
+                Sample(image_id, config.images / file_names[image_id], tuple(captions[image_id]), file_names[image_id])
+                for image_id in divided[split][: config.limit]
+            ]
+            for split in _SPLITS
+            if divided.get(split)
+        }
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self._samples)
+
+    def samples(self, split: str) -> Sequence[Sample]:
+        return self._samples[split]
+
+
+class CsvDataset(_TableDataset):
+    """One row per caption; the columns are named in the first line."""
+
+    def __init__(self, config: CsvConfig) -> None:
+        read = {split: list(read_csv(file, config.columns, config.delimiter)) for split, file in _tables(config)}
+        super().__init__(config, read)
+
+
+class JsonlDataset(_TableDataset):
+    """One JSON object per line, with one caption or several."""
+
+    def __init__(self, config: JsonlConfig) -> None:
+        super().__init__(config, {split: list(read_jsonl(file)) for split, file in _tables(config)})
+
+
+def _tables(config: TableConfig) -> list[tuple[str | None, Path]]:
+    """The tables with the split each is of; None for one that holds all."""
+    every = ((None, config.captions), ("train", config.train), ("val", config.val), ("test", config.test))
+    return [(split, file) for split, file in every if file is not None]
+
+
+def _image_id(row: Row) -> ImageId:
+    return row.file if row.image_id is None else row.image_id
+
+
+def _check(rows: Iterable[tuple[str | None, Row]], missing: set[str], images: Path) -> tuple[list[Row], list[Problem]]:
+    """The rows that are right, with their splits, and what is wrong with the others.
+
+    A row comes with the split its table is of. The first row of an image says what the later ones must agree with.
+    """
+    good: list[Row] = []
+    problems: list[Problem] = []
+    ids: dict[str, ImageId] = {}
+    files: dict[ImageId, str] = {}
+    splits: dict[ImageId, str | None] = {}
+    lines: dict[tuple[ImageId, str], int] = {}
+    for split, row in rows:
+        image_id, its_split = _image_id(row), row.split or split
+        if not row.file:
+            text = "no file name"
+        elif row.file in missing:
+            text = f"no file {row.file} in {images}"
+        elif not row.caption:
+            text = "empty caption"
+        elif its_split not in ((split,) if split else (*_SPLITS, None)):
+            text = f'split "{its_split}" is not {split or "train, val or test"}'
+        elif ids.setdefault(row.file, image_id) != image_id:
+            text = f"{row.file} has image id {ids[row.file]} in an earlier row, {image_id} here"
+        elif files.setdefault(image_id, row.file) != row.file:
+            text = f"image id {image_id} is of {files[image_id]} in an earlier row, of {row.file} here"
+        elif splits.setdefault(image_id, its_split) != its_split:
+            text = f"{row.file} is in {splits[image_id] or 'no split'} in an earlier row, in {its_split or 'none'} here"
+        elif (image_id, row.caption) in lines:
+            text = f"repeats line {lines[image_id, row.caption]}"
+        else:
+            lines[image_id, row.caption] = row.line
+            good.append(replace(row, split=its_split))
+            continue
+        problems.append(Problem(row.table, row.line, text))
+    return good, problems
+
+
+def _report(problems: list[Problem], config: TableConfig) -> None:
+    if not problems:
+        return
+    problems.sort(key=lambda problem: (str(problem.table), problem.line))
+    tables = list(dict.fromkeys(str(problem.table) for problem in problems))
+    shown = [
+        f"\n  {problem.table.name + ', ' if len(tables) > 1 else ''}line {problem.line}: {problem.text}"
+        for problem in problems[:_NUM_SHOWN]
+    ]
+    more = f"\n  and {len(problems) - _NUM_SHOWN} more" if len(problems) > _NUM_SHOWN else ""
+    what = f"{len(problems)} row{'s are' if len(problems) > 1 else ' is'} wrong.{''.join(shown)}{more}"
+    where = ", ".join(tables)
+    if config.on_bad_row == "skip":
+        warnings.warn(f"{where}: {what}\n  Left out.", CapfwWarning, stacklevel=2)
+    else:
+        raise DataError(what, where=where, fix='Correct them, or set /data/on_bad_row to "skip" to leave them out.')
+
+
+def _divide(splits: dict[ImageId, str | None], config: TableConfig) -> dict[str, list[ImageId]]:
+    """The ids of each split, in the order they came."""
+    where = str(config.captions or config.train or config.val or config.test)
+    if not splits:
+        raise DataError("no row is left to read.", where=where)
+    without = sum(split is None for split in splits.values())
+    if config.shares and without < len(splits):
+        raise DataError(
+            "its rows name splits, and the spec divides the images too.",
+            where=where,
+            fix="Take out /data/shares, or the splits of the table.",
+        )
+    if config.shares:
+        return _by_hash(list(splits), config.shares, where)
+    if without:
+        raise DataError(
+            f"{without} of {len(splits)} images are in no split.",
+            where=where,
+            fix='Add a "split" with train, val or test to every row, or set /data/shares to {"val": 0.1, "test": 0.1}.',
+        )
+    return {split: [image_id for image_id, its in splits.items() if its == split] for split in _SPLITS}
+
+
+def _by_hash(image_ids: list[ImageId], shares: Shares, where: str) -> dict[str, list[ImageId]]:
+    """Each id has a place in 0..1: test comes first, then val, then train. One image at least is in each."""
+    places = {i: int(hashlib.sha256(f"{shares.seed} {i}".encode()).hexdigest(), 16) / 2**256 for i in image_ids}
+    ranked = sorted(image_ids, key=places.__getitem__)
+    sorted_places = sorted(places.values())
+    end_test = max(bisect_left(sorted_places, shares.test), shares.test > 0)
+    end_val = max(bisect_left(sorted_places, shares.test + shares.val), end_test + (shares.val > 0))
+    if end_val >= len(ranked):
+        raise DataError(f"{len(ranked)} images are too few to divide.", where=where, fix="Lower /data/shares.")
+    split_of = {i: "test" if n < end_test else "val" if n < end_val else "train" for n, i in enumerate(ranked)}
+    return {split: [image_id for image_id in image_ids if split_of[image_id] == split] for split in _SPLITS}

@@ -1,0 +1,93 @@
+"""The arrows between packages: import-linter's contracts hold, cover every module, and can fail."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CONTRACTS = {contract["id"]: contract for contract in SETTINGS["tool"]["importlinter"]["contracts"]}
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+
+def lint(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", LINT, "--no-cache", "--config", ROOT / "pyproject.toml", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def core_modules() -> set[str]:
+    files = {f"capfw.core.{file.stem}" for file in (ROOT / "core").glob("*.py") if file.stem != "__init__"}
+    return files | {f"capfw.core.{folder.parent.name}" for folder in (ROOT / "core").glob("*/__init__.py")}
+
+
+def test_contracts_hold() -> None:
+    done = lint()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_contracts_name_every_module_of_core() -> None:
+    layers = {name.strip() for layer in CONTRACTS["arrows"]["layers"] for name in layer.split("|")}
+    hidden_from_plugins = set(CONTRACTS["plugins-see-protocols"]["forbidden_modules"])
+    root = {"capfw.cli", "capfw.__main__"}
+
+    assert layers == core_modules() | root
+    assert hidden_from_plugins == (core_modules() | root) - {"capfw.core.protocols", "capfw.core.errors"}
+
+
+@pytest.mark.parametrize(
+    ("contract", "file", "line"),
+    [
+        ("arrows", "core/errors.py", "from . import spec"),
+        ("arrows", "core/registry.py", "from .engine import run"),
+        ("core-knows-no-plugin", "core/settings.py", "from ..plugins.mappers import mlp"),
+        ("plugins-see-protocols", "plugins/mappers/mlp/model.py", "from ....core.registry import Registry"),
+        ("plugins-are-strangers", "plugins/mappers/mlp/model.py", "from ..transformer import model"),
+    ],
+)
+def test_contract_catches(contract: str, file: str, line: str, tmp_path: Path) -> None:
+    package = tmp_path / "capfw"
+    package.mkdir()
+    for name in ("core", "plugins"):
+        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for module in ROOT.glob("*.py"):
+        shutil.copy(module, package)
+    with (package / file).open("a", encoding="utf-8") as written:
+        written.write(f"\n{line}\n")
+
+    done = lint("--contract", contract, PYTHONPATH=str(tmp_path))
+
+    assert done.returncode == 1
+    assert f"{CONTRACTS[contract]['name']} BROKEN" in done.stdout
+
+
+def test_core_and_light_halves_load_nothing_heavy() -> None:
+    """Outside core.engine nothing imports torch; the light half of a plugin not even numpy or PIL."""
+    core = sorted(core_modules() - {"capfw.core.engine"})
+    plugins = sorted(
+        ".".join(("capfw", *file.parent.relative_to(ROOT).parts)) for file in (ROOT / "plugins").glob("*/*/__init__.py")
+    )
+    heavy = ["torch", "torchvision", "transformers", "timm", "open_clip", "accelerate", "peft", "pycocoevalcap"]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {plugins}: importlib.import_module(name)\n"
+        f"print(sorted({{'numpy', 'PIL', *{heavy}}} & set(sys.modules)))\n"
+        f"for name in {core}: importlib.import_module(name)\n"
+        f"print(sorted(set({heavy}) & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.stdout.splitlines() == ["[]", "[]"], done.stdout + done.stderr
+    assert "capfw.plugins.mappers.mlp" in plugins

@@ -1,0 +1,66 @@
+"""What is installed is what is in the tree: listed packages, entry points, and the contents of the wheel."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PARTS = ("core", "plugins")
+
+
+def dotted(folder: Path) -> str:
+    return ".".join(("capfw", *folder.relative_to(ROOT).parts))
+
+
+def test_listed_packages_are_those_of_the_tree() -> None:
+    tree = {dotted(file.parent) for part in PARTS for file in (ROOT / part).rglob("__init__.py")}
+
+    listed = PROJECT["tool"]["setuptools"]["packages"]
+
+    assert set(listed) == tree | {"capfw"}
+    assert len(listed) == len(set(listed))
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    folders = {file.parent for part in PARTS for file in (ROOT / part).rglob("*.py")}
+
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_every_plugin_is_announced() -> None:
+    plugins = {dotted(file.parent) for file in (ROOT / "plugins").glob("*/*/__init__.py")}
+
+    assert set(PROJECT["project"]["entry-points"]["capfw"].values()) == plugins
+
+
+def test_wheel_holds_exactly_the_files_of_the_tree(tmp_path: Path) -> None:
+    source = tmp_path / "source"  # building writes beside the sources, so not in the repository
+    source.mkdir()
+    for part in PARTS:
+        shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (*ROOT.glob("*.py"), *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", "py.typed"))):
+        shutil.copy(file, source)
+    (source / "tests").mkdir()
+    (source / "tests" / "test_stray.py").touch()
+
+    built = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+
+    files = {file for part in PARTS for file in (source / part).rglob("*") if file.is_file()}  # templates too
+    tree = {*source.glob("*.py"), source / "py.typed", *files}
+    assert inside == {f"capfw/{file.relative_to(source).as_posix()}" for file in tree}
