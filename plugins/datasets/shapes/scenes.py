@@ -71,10 +71,9 @@ def allotted(seed: int, split: str) -> list[Combination]:
 def draw_scenes(seed: int, split: str, count: int) -> list[Scene]:
     """The first `count` scenes of a split; a larger count begins with the same scenes."""
     rng = random.Random(f"scenes {seed} {split}")
-    by_size: tuple[list[Combination], list[Combination]] = ([], [])
-    for combination in allotted(seed, split):
-        by_size[isinstance(combination[1], tuple)].append(combination)
-    single, double = by_size
+    every = allotted(seed, split)
+    single: list[Combination] = [combination for combination in every if isinstance(combination[1], str)]
+    double: list[Combination] = [combination for combination in every if not isinstance(combination[1], str)]
     return [_scene(rng.choice(single if rng.random() < 0.25 else double), rng) for _ in range(count)]
 
 
