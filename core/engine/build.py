@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,17 @@ from typing import TypeVar, cast
 import torch
 
 from ..errors import ComponentError, PluginError
-from ..protocols import Dataset, Decoder, Encoder, FeatureShape, IncompatibleComponents, Mapper, Metric, Sample
+from ..protocols import (
+    CapfwWarning,
+    Dataset,
+    Decoder,
+    Encoder,
+    FeatureShape,
+    IncompatibleComponents,
+    Mapper,
+    Metric,
+    Sample,
+)
 from ..spec import Part, RunSpec
 from .model import CaptioningModel
 
@@ -57,10 +68,12 @@ def build_encoder(spec: RunSpec) -> Encoder:
     return encoder.train(False)
 
 
-def build_dataset(spec: RunSpec) -> Dataset:
-    """The data set; reads the annotations."""
-    with _at("/data"):
-        return _expect(spec.data, spec.data.component.load()(spec.data.config), Dataset)
+def build_dataset(spec: RunSpec) -> tuple[Dataset, list[str]]:
+    """The data set, whose annotations are read here, and what it warned of."""
+    with _at("/data"), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CapfwWarning)
+        dataset = _expect(spec.data, spec.data.component.load()(spec.data.config), Dataset)
+    return dataset, [str(warning.message) for warning in caught if issubclass(warning.category, CapfwWarning)]
 
 
 def build_metrics(parts: Sequence[Part]) -> list[Metric]:

@@ -98,7 +98,10 @@ class Job:
     def __init__(self, spec: RunSpec, directory: RunDirectory, accelerator: Accelerator, observers: Observers) -> None:
         self.spec, self.directory, self.accelerator, self.observers = spec, directory, accelerator, observers
         self.metrics = build_metrics(spec.metrics)
-        self.splits = splits_of(build_dataset(spec))
+        dataset, warnings = build_dataset(spec)
+        self.splits = splits_of(dataset)
+        for warning in warnings:
+            observers.warn(warning)
         self.share = (accelerator.process_index, accelerator.num_processes)
         self.extractions: dict[str, Extraction] = {}
 

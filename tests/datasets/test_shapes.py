@@ -49,10 +49,10 @@ def told(sample: Sample) -> str:
 
 def test_splits_counts_and_sizes(dataset: ShapesDataset) -> None:
     assert isinstance(dataset, Dataset)
-    assert {split: len(dataset.samples(split)) for split in dataset.splits} == {"train": 1000, "val": 100, "test": 200}
+    assert {split: len(dataset.samples(split)) for split in dataset.splits} == {"train": 2000, "val": 100, "test": 200}
     samples = [sample for split in dataset.splits for sample in dataset.samples(split)]
-    assert len({sample.image_id for sample in samples}) == 1300
-    assert len({sample.image for sample in samples}) == 1300
+    assert len({sample.image_id for sample in samples}) == 2300
+    assert len({sample.image for sample in samples}) == 2300
     assert opened(samples[0]).size == (64, 64)
     small = ShapesDataset(ShapesConfig(num_train=1, num_val=0, num_test=0, image_size=48))
     assert small.splits == ("train",)

@@ -13,7 +13,7 @@ class ShapesConfig(ComponentConfig):
     """How many scenes to draw, and from which seed."""
 
     seed: int = Field(0, ge=0, description="Seed of the scenes and of which combinations are held out.")
-    num_train: int = Field(1000, ge=1, description="Training images; more of them leave the earlier ones unchanged.")
+    num_train: int = Field(2000, ge=1, description="Training images; more of them leave the earlier ones unchanged.")
     num_val: int = Field(100, ge=0, description="Validation images; 0 leaves the split out.")
     num_test: int = Field(200, ge=0, description="Test images; 0 leaves the split out.")
     image_size: int = Field(64, ge=32, le=1024, description="Width and height of an image, in pixels.")
