@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import CapfwWarning, DataError
-from .protocols import ImageId, Metric
+from .protocols import ImageId, ImageMetric, ImageSource, Metric
 
 References = dict[ImageId, tuple[str, ...]]
 _NUM_SHOWN = 5
@@ -71,15 +71,29 @@ def score_files(
 
 
 def apply_metrics(
-    metrics: Iterable[Metric], candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]
+    metrics: Iterable[Metric],
+    candidates: Mapping[ImageId, str],
+    references: Mapping[ImageId, tuple[str, ...]],
+    images: Mapping[ImageId, ImageSource] | None = None,
 ) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[str]]:
-    """Corpus values, per-image values and the texts of `CapfwWarning`s; other warnings go their usual way."""
+    """Corpus values, per-image values and the texts of `CapfwWarning`s; other warnings go their usual way.
+
+    Raises `DataError` for a metric that looks at the images where there are none.
+    """
     corpus: dict[str, float] = {}
     per_image: dict[str, dict[ImageId, float]] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CapfwWarning)
         for metric in metrics:
-            scores = metric.score(candidates, references)
+            if not isinstance(metric, ImageMetric):
+                scores = metric.score(candidates, references)
+            elif images is not None:
+                scores = metric.score_images(candidates, references, images)
+            else:
+                raise DataError(
+                    f"{type(metric).__name__} looks at the images, and files of captions have none.",
+                    fix="Leave it out here, or score a run with `capfw evaluate`.",
+                )
             corpus.update(scores.corpus)
             per_image.update({name: dict(values) for name, values in scores.per_image.items()})
     for warning in caught:

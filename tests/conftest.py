@@ -17,7 +17,7 @@ def _folder(variable: str, default: str) -> Path:
     folder = Path(os.environ.get(variable, REPOSITORY.parent / "shared" / default))
     if not folder.is_dir():
         pytest.skip(f"needs the folder that {variable} names (here {folder}, which does not exist)")
-    return folder
+    return folder.resolve()  # capfw resolves links, and tests compare paths
 
 
 @pytest.fixture(scope="session")

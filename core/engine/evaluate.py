@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import torch
 
 from ..errors import RunError
-from ..protocols import ImageId, ImageMetric, Metric, Sample
+from ..protocols import ImageId, Metric, Sample
+from ..scoring import apply_metrics
 from .atomic import write_json
 from .batches import Captions
 from .features import SplitFeatures
@@ -78,23 +78,11 @@ class Evaluation:
 
 def score(
     metrics: Sequence[Metric], captions: Mapping[ImageId, tuple[Caption, ...]], samples: Sequence[Sample]
-) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[Mapping[str, str]], list[str]]:
-    """Corpus scores, per-image scores, metric signatures and warnings, over every image of `samples`."""
+) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[str]]:
+    """Corpus scores, per-image scores and warnings, over every image of `samples`."""
     candidates = {image_id: each[0].text for image_id, each in captions.items()}
     references = {sample.image_id: sample.references for sample in samples}
-    images = {sample.image_id: sample.image for sample in samples}
-    corpus: dict[str, float] = {}
-    per_image: dict[str, dict[ImageId, float]] = {}
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for metric in metrics:
-            if isinstance(metric, ImageMetric):
-                scores = metric.score_images(candidates, references, images)
-            else:
-                scores = metric.score(candidates, references)
-            corpus.update(scores.corpus)
-            per_image.update({name: dict(values) for name, values in scores.per_image.items()})
-    return corpus, per_image, [metric.signature() for metric in metrics], [str(w.message) for w in caught]
+    return apply_metrics(metrics, candidates, references, {sample.image_id: sample.image for sample in samples})
 
 
 @torch.no_grad()

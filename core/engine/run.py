@@ -309,12 +309,12 @@ class Job:
         samples = self.features(split).samples
         gathered: dict[ImageId, tuple[Caption, ...]] = dict(gather_object(list(captions.items())))
         ordered = {sample.image_id: gathered[sample.image_id] for sample in samples}
-        corpus, per_image, metric_signatures, warnings = score(self.metrics, ordered, samples)
+        corpus, per_image, warnings = score(self.metrics, ordered, samples)
         for warning in dict.fromkeys(warnings):
             self.observers.warn(f"{split}: {warning}")
-        return Evaluation(split, step, corpus, per_image, ordered, self._signature(split, metric_signatures))
+        return Evaluation(split, step, corpus, per_image, ordered, self._signature(split))
 
-    def _signature(self, split: str, metrics: Sequence[Mapping[str, str]]) -> dict[str, object]:
+    def _signature(self, split: str) -> dict[str, object]:
         samples = self.features(split).samples
         return {
             "split": split,
@@ -324,7 +324,7 @@ class Job:
             "data": describe_data({split: samples})[split],
             "generate": self.spec.generate.model_dump(mode="json"),
             "encoder_fingerprint": self.encoder.fingerprint(),
-            "metrics": list(metrics),
+            "metrics": [dict(metric.signature()) for metric in self.metrics],
             "versions": versions(),
         }
 

@@ -53,7 +53,7 @@ def test_captioner_writes_the_candidates_of_the_run(tiny: Write, registry: Regis
 
 
 def test_memorises_eight_images_word_for_word(tiny: Write, registry: Registry, tmp_path: Path) -> None:
-    colours = ["red", "green", "blue", "yellow", "black", "white", "purple", "orange"]
+    colours = ["red", "lime", "blue", "yellow", "black", "white", "magenta", "cyan"]
     (tmp_path / "images").mkdir()
     images, annotations = [], []
     for number, colour in enumerate(colours):
@@ -62,11 +62,14 @@ def test_memorises_eight_images_word_for_word(tiny: Write, registry: Registry, t
         annotations.append({"id": number, "image_id": number, "caption": f"a wall painted {colour} all over"})
     (tmp_path / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
     data = {"name": "coco", "train": {"images": "images", "captions": "captions.json"}}
-    train = {"epochs": 150, "batch_size": 8, "lr": 0.01, "best_by": "loss"}
-    spec = load_spec(
-        tiny(data=data, train=train, features={"standardize": True}, mapper={"dropout": 0.0}, decoder={"dropout": 0.0}),
-        registry=registry,
+    file = tiny(
+        data=data,
+        train={"epochs": 200, "batch_size": 8, "lr": 0.005, "best_by": "loss"},
+        features={"standardize": True},
+        mapper={"dropout": 0.0},
+        decoder={"dropout": 0.0, "width": 32},
     )
+    spec = load_spec(file, registry=registry)
     result = run(spec, registry=registry)
     captions = Captioner.load(result.run_dir, registry=registry).caption(
         [tmp_path / "images" / f"{n}.png" for n in range(8)]
