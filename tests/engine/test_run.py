@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from capfw import CapfwError, Captioner, load_spec, run
+from capfw.core.engine.run import evaluate_run
 from capfw.core.registry import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -93,6 +94,24 @@ def test_overlapping_splits_are_refused(tiny: Write, registry: Registry, tmp_pat
     spec = load_spec(tiny(data={"name": "coco", "train": part, "test": part}), registry=registry)
     with pytest.raises(CapfwError, match=r"7 \(train and test\)"):
         run(spec, registry=registry)
+
+
+def test_evaluate_repeats_the_scores_and_keeps_them_when_options_change(
+    tiny: Write, registry: Registry, tmp_path: Path
+) -> None:
+    result = run(load_spec(tiny(), registry=registry), registry=registry)
+    assert evaluate_run(result.run_dir, registry=registry).scores == result.evaluation.scores
+    beams = {"/generate": {"method": "beam", "num_beams": 2, "num_captions": 2, "max_tokens": 9}}
+    with pytest.raises(CapfwError, match="--output"):
+        evaluate_run(result.run_dir, overrides=beams, registry=registry)
+    with pytest.raises(CapfwError, match="/train/lr cannot change"):
+        evaluate_run(result.run_dir, overrides={"/train/lr": 1.0}, output=tmp_path / "b", registry=registry)
+    kept = (result.run_dir / "candidates/test.json").read_bytes()
+    changed = evaluate_run(result.run_dir, overrides=beams, output=tmp_path / "beams", registry=registry)
+    assert all(len(captions) == 2 for captions in changed.captions.values())
+    assert changed.signature["generate"]["num_beams"] == 2
+    assert (tmp_path / "beams/candidates/test.json").is_file()
+    assert (result.run_dir / "candidates/test.json").read_bytes() == kept
 
 
 STAGES = ("shard-*", "checkpoints/step-2", "checkpoints/best.json", "checkpoints/step-10", "scores/val.json")
