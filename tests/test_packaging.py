@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PARTS = ("core", "plugins")
+PARTS = ("commands", "core", "plugins")
 
 
 def dotted(folder: Path) -> str:

@@ -1,0 +1,48 @@
+"""What several commands take and print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..core.registry import Registry
+    from ..core.spec import RunSpec
+
+SPEC = click.argument("spec", type=click.Path(path_type=Path))
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="POINTER=VALUE", help="Override one value: /train/epochs=1."
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def registry_of(ctx: click.Context) -> Registry:
+    """Everything installed, less what `--no-plugin` leaves out."""
+    from ..core.registry import Registry
+
+    return Registry.discover(skip=ctx.find_root().obj)
+
+
+def load(ctx: click.Context, spec: Path, overrides: Sequence[str]) -> tuple[RunSpec, Registry]:
+    """The spec in a file, with the values of `--set`, and the registry it was read with."""
+    from ..core.spec import load_spec, parse_override
+
+    registry = registry_of(ctx)
+    return load_spec(spec, registry=registry, overrides=dict(map(parse_override, overrides))), registry
+
+
+def print_scores(title: str, scores: Mapping[str, float]) -> None:
+    """Scores on stdout; CIDEr is unscaled (1.2, not 120)."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    for name, value in scores.items():
+        table.add_row(name, f"{value:.4f}")
+    Console(file=sys.stdout).print(table)

@@ -1,0 +1,62 @@
+"""Commands about spec files: validate, schema, spec resolve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .shared import AS_JSON, SET, SPEC, load, registry_of
+
+
+@click.command()
+@SPEC
+@SET
+@AS_JSON
+@click.pass_context
+def validate(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check SPEC: keys, types, ranges, components, input files, and whether the parts fit."""
+    from ..core.errors import SpecError
+
+    try:
+        loaded, _ = load(ctx, spec, overrides)
+    except SpecError as err:
+        if as_json:
+            problems = [{"pointer": p.pointer, "message": p.message, "fix": p.fix} for p in err.problems]
+            click.echo(json.dumps({"valid": False, "problems": problems}))
+            ctx.exit(err.exit_code)
+        raise
+    if as_json:
+        click.echo(json.dumps({"valid": True, "problems": []}))
+        return
+    parts = ", ".join(
+        f"{part.kind} {part.name}" for part in (loaded.data, loaded.encoder, loaded.mapper, loaded.decoder)
+    )
+    click.echo(f"{spec}: valid ({parts}).")
+    click.echo("Checked: keys, types, ranges, components, the presence of input files, features against the mapper.")
+    click.echo("Not checked: weights were not read, annotations not parsed, images not opened.")
+
+
+@click.command()
+@click.pass_context
+def schema(ctx: click.Context) -> None:
+    """Print the JSON Schema of a spec over everything installed."""
+    from ..core.schema import json_schema
+
+    click.echo(json.dumps(json_schema(registry_of(ctx)), indent=2))
+
+
+@click.group("spec")
+def spec_group() -> None:
+    """Work with spec files."""
+
+
+@spec_group.command()
+@SPEC
+@SET
+@click.pass_context
+def resolve(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
+    """Print SPEC with every default written in; it runs again unchanged."""
+    loaded, _ = load(ctx, spec, overrides)
+    click.echo(json.dumps(loaded.to_json(), indent=2))
