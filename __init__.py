@@ -10,21 +10,46 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .core.engine.captioner import Captioner as Captioner
+    from .core.engine.evaluate import Evaluation as Evaluation
+    from .core.engine.run import RunResult as RunResult
+    from .core.engine.run import evaluate_run as evaluate_run
     from .core.engine.run import run as run
     from .core.errors import CapfwError as CapfwError
     from .core.protocols import hookimpl as hookimpl
     from .core.registry import Registry as Registry
+    from .core.scoring import score_files as score_files
+    from .core.spec import RunSpec as RunSpec
+    from .core.spec import load_part as load_part
     from .core.spec import load_spec as load_spec
 
 _PUBLIC = {
     "CapfwError": ".core.errors",
     "Captioner": ".core.engine.captioner",
+    "Evaluation": ".core.engine.evaluate",
     "Registry": ".core.registry",
+    "RunResult": ".core.engine.run",
+    "RunSpec": ".core.spec",
+    "evaluate_run": ".core.engine.run",
     "hookimpl": ".core.protocols",
+    "load_part": ".core.spec",
     "load_spec": ".core.spec",
     "run": ".core.engine.run",
+    "score_files": ".core.scoring",
 }
-__all__ = ["CapfwError", "Captioner", "Registry", "hookimpl", "load_spec", "run"]
+__all__ = [
+    "CapfwError",
+    "Captioner",
+    "Evaluation",
+    "Registry",
+    "RunResult",
+    "RunSpec",
+    "evaluate_run",
+    "hookimpl",
+    "load_part",
+    "load_spec",
+    "run",
+    "score_files",
+]
 
 
 def __getattr__(name: str) -> object:

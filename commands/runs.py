@@ -12,10 +12,10 @@ import click
 from .shared import AS_JSON, SET, SPEC, load, print_scores, registry_of
 
 if TYPE_CHECKING:
-    from ..core.engine.run import RunResult
+    from ..core.engine.run import RunResult, Stage
 
 
-def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: str) -> RunResult:
+def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: Stage) -> RunResult:
     loaded, registry = load(ctx, spec, overrides)
     from ..core.engine.progress import ProgressDisplay
     from ..core.engine.run import run

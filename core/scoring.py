@@ -32,8 +32,8 @@ class FileScores:
 
 
 def score_files(
-    candidates: Path,
-    references: Path,
+    candidates: Path | str,
+    references: Path | str,
     metrics: Sequence[Metric],
     *,
     allow_missing: bool = False,
@@ -46,6 +46,7 @@ def score_files(
 
     Raises `DataError` naming the file and the first of the image ids at fault.
     """
+    candidates, references = Path(candidates), Path(references)
     captions, captions_digest = read_candidates(candidates)
     known, known_digest = read_references(references)
     missing = [i for i in known if i not in captions]

@@ -26,7 +26,7 @@ from .protocols import (
 from .registry import Registry
 from .settings import FeatureSettings, TrainSettings
 
-__all__ = ["SECTIONS", "Part", "RunSpec", "load_spec", "parse_override"]
+__all__ = ["SECTIONS", "Part", "RunSpec", "load_part", "load_spec", "parse_override"]
 
 SECTIONS: Mapping[str, Kind] = {"data": "dataset", "encoder": "encoder", "mapper": "mapper", "decoder": "decoder"}
 
@@ -47,6 +47,14 @@ class Part:
     def to_json(self) -> dict[str, object]:
         """`{"name": ..., options}` as JSON values."""
         return {"name": self.name, **self.config.model_dump(mode="json")}
+
+    def build(self, **given: object) -> Any:
+        """The component itself: its class, imported now, with the config and what its kind is `given` by keyword.
+
+        A mapper is given `features` and `embed_dim`, a decoder `assets`, the others nothing. What it returns is known
+        by its kind alone, hence Any. Raises what the class raises: `ComponentError` where an option cannot be met.
+        """
+        return self.component.load()(self.config, **given)
 
 
 _PartField = Annotated[InstanceOf[Part], PlainSerializer(Part.to_json)]
@@ -116,6 +124,27 @@ def load_spec(
         store = spec.run_dir.parent / "features"
         spec = spec.model_copy(update={"features": spec.features.model_copy(update={"store": store})})
     return spec
+
+
+def load_part(
+    kind: Kind,
+    value: Mapping[str, object],
+    *,
+    registry: Registry | None = None,
+    base_dir: Path | None = None,
+) -> Part:
+    """One component and its options, as they stand in a spec: `load_part("metric", {"name": "cider"})`.
+
+    Paths in it are relative to `base_dir`, by default the working directory; input files must be there.
+    Raises `SpecError` with every problem found.
+    """
+    plain = json.loads(json.dumps(value, default=str))
+    context = {"base_dir": base_dir or Path.cwd(), "check_files": True}
+    part, problems = _resolve(plain, kind, "", registry or Registry.discover(), context)
+    if problems:
+        raise SpecError(problems, source=f"the {kind}")
+    assert isinstance(part, Part)
+    return part
 
 
 def _resolve_parts(

@@ -62,7 +62,7 @@ def _expect(part: Part, built: object, protocol: Callable[..., PartT]) -> PartT:
 def build_encoder(spec: RunSpec) -> Encoder:
     """The encoder, frozen and in eval mode."""
     with _at("/encoder"), _seeded(spec.seed, "encoder"):
-        encoder = _expect(spec.encoder, spec.encoder.component.load()(spec.encoder.config), Encoder)
+        encoder = _expect(spec.encoder, spec.encoder.build(), Encoder)
     for parameter in encoder.parameters():
         parameter.requires_grad_(False)
     return encoder.train(False)
@@ -72,7 +72,7 @@ def build_dataset(spec: RunSpec) -> tuple[Dataset, list[str]]:
     """The data set, whose annotations are read here, and what it warned of."""
     with _at("/data"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CapfwWarning)
-        dataset = _expect(spec.data, spec.data.component.load()(spec.data.config), Dataset)
+        dataset = _expect(spec.data, spec.data.build(), Dataset)
     return dataset, [str(warning.message) for warning in caught if issubclass(warning.category, CapfwWarning)]
 
 
@@ -81,7 +81,7 @@ def build_metrics(parts: Sequence[Part]) -> list[Metric]:
     metrics = []
     for index, part in enumerate(parts):
         with _at(f"/metrics/{index}"):
-            metrics.append(_expect(part, part.component.load()(part.config), Metric))
+            metrics.append(_expect(part, part.build(), Metric))
     return metrics
 
 
@@ -96,11 +96,16 @@ def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> No
 def build_model(spec: RunSpec, features: FeatureShape, assets: Path) -> CaptioningModel:
     """Mapper and decoder for features of this shape, checked to fit each other."""
     with _at("/decoder"), _seeded(spec.seed, "decoder"):
-        decoder = _expect(spec.decoder, spec.decoder.component.load()(spec.decoder.config, assets=assets), Decoder)
+        decoder = _expect(spec.decoder, spec.decoder.build(assets=assets), Decoder)
     with _at("/mapper"), _seeded(spec.seed, "mapper"):
-        mapper_class = spec.mapper.component.load()
-        built = mapper_class(spec.mapper.config, features=features, embed_dim=decoder.embed_dim)
+        built = spec.mapper.build(features=features, embed_dim=decoder.embed_dim)
         mapper = _expect(spec.mapper, built, Mapper)
+    check_positions(spec, mapper, decoder)
+    return CaptioningModel(mapper, decoder, features)
+
+
+def check_positions(spec: RunSpec, mapper: Mapper, decoder: Decoder) -> None:
+    """Raises `IncompatibleComponents` when the prefix and the longest caption do not fit into the decoder."""
     longest = mapper.prefix_length + max(spec.train.max_caption_tokens, spec.generate.max_tokens)
     if decoder.max_positions is not None and longest > decoder.max_positions:
         error = IncompatibleComponents(
@@ -111,7 +116,6 @@ def build_model(spec: RunSpec, features: FeatureShape, assets: Path) -> Captioni
         )
         error.where = "/decoder"
         raise error
-    return CaptioningModel(mapper, decoder, features)
 
 
 def splits_of(dataset: Dataset) -> dict[str, Sequence[Sample]]:

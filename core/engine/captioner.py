@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from ..errors import CapfwError, RunError
-from ..protocols import Encoder, GenerateOptions
+from ..protocols import Decoder, Encoder, GenerateOptions, IncompatibleComponents, Mapper
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
 from . import images
-from .build import build_encoder, build_model
+from .build import build_encoder, build_model, check_positions
 from .checkpoint import Checkpoints
 from .generate import Caption, caption_features
 from .model import CaptioningModel
@@ -28,8 +28,8 @@ ImageInput: TypeAlias = Path | str | bytes | Image.Image
 class Captioner:
     """Encoder, mapper and decoder of a trained run, ready to caption.
 
-    The fields are the parts themselves and may be used, or replaced, one by one. Features pass through the stored
-    dtype of the run (`spec.features.dtype`), so captions are those that `capfw evaluate` writes.
+    The fields are the parts themselves, to be used one by one; `with_parts` puts others in their place. Features pass
+    through the stored dtype of the run (`spec.features.dtype`), so captions are those that `capfw evaluate` writes.
     """
 
     spec: RunSpec
@@ -67,6 +67,28 @@ class Captioner:
         if isinstance(encoder, torch.nn.Module):
             encoder.to(where)
         return cls(spec, encoder, model.to(where).eval(), where)
+
+    def with_parts(
+        self, *, encoder: Encoder | None = None, mapper: Mapper | None = None, decoder: Decoder | None = None
+    ) -> Captioner:
+        """A captioner with these parts in place of its own, on the same device and in eval mode; this one stays.
+
+        How the run standardises features is kept as long as they keep their shape.
+        Raises `IncompatibleComponents` when the parts do not fit each other.
+        """
+        encoder = self.encoder if encoder is None else encoder
+        mapper = self.model.as_mapper if mapper is None else mapper
+        decoder = self.model.as_decoder if decoder is None else decoder
+        for part in (encoder, mapper, decoder):
+            if isinstance(part, torch.nn.Module):
+                part.to(self.device).eval()
+        check_positions(self.spec, mapper, decoder)
+        model = CaptioningModel(mapper, decoder, encoder.feature_shape).to(self.device).eval()
+        if model.features == self.model.features:
+            model.feature_mean.copy_(self.model.feature_mean)
+            model.feature_deviation.copy_(self.model.feature_deviation)
+        _check_widths(model, self.device)
+        return Captioner(self.spec, encoder, model, self.device)
 
     def caption(
         self,
@@ -128,6 +150,26 @@ def _open(source: ImageInput) -> Image.Image:
         return source.convert("RGB")
     data = source if isinstance(source, bytes) else images.read_bytes(Path(source))
     return images.decode(data, name="the image" if isinstance(source, bytes) else str(source))
+
+
+def _check_widths(model: CaptioningModel, device: torch.device) -> None:
+    """Sends one image's worth of zeros through the mapper: its widths are known only by what it takes and gives."""
+    num_tokens, dim, embed_dim = model.features.num_tokens, model.features.dim, model.as_decoder.embed_dim
+    wanted = (1, model.as_mapper.prefix_length, embed_dim)
+    try:
+        with torch.inference_mode():
+            given = tuple(model.as_mapper(torch.zeros(1, num_tokens, dim, device=device)).shape)
+    except (RuntimeError, IncompatibleComponents) as err:
+        reason = str(err).splitlines()[0]
+        raise IncompatibleComponents(
+            f"the mapper does not take features (B, {num_tokens}, {dim}): {reason}",
+            fix="Build it with features=encoder.feature_shape.",
+        ) from err
+    if given != wanted:
+        raise IncompatibleComponents(
+            f"the mapper gives a prefix {given} for one image, where the decoder takes {wanted}.",
+            fix="Build the mapper with embed_dim=decoder.embed_dim.",
+        )
 
 
 def _check_frozen(folder: Path, encoder: Encoder, model: CaptioningModel) -> None:

@@ -54,9 +54,9 @@ class Evaluation:
         return candidate
 
     @staticmethod
-    def read(run_dir: Path, split: str) -> Evaluation | None:
+    def read(run_dir: Path | str, split: str) -> Evaluation | None:
         """The evaluation `write` left, or None when there is none."""
-        scores_file, candidates_file = (run_dir / kind / f"{split}.json" for kind in ("scores", "candidates"))
+        scores_file, candidates_file = (Path(run_dir, kind, f"{split}.json") for kind in ("scores", "candidates"))
         if not scores_file.is_file():
             return None
         try:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 
-from ..errors import RunError
+from ..errors import RunError, nearest
 from ..protocols import RunEnded, RunStarted
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
@@ -20,6 +21,8 @@ from .job import Job
 from .json_log import JsonLog
 from .observers import Observers
 from .run_directory import RunDirectory
+
+Stage: TypeAlias = Literal["extract", "train", "report"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,20 @@ class RunResult:
 
 
 def run(
-    spec: RunSpec, *, registry: Registry | None = None, observers: Sequence[object] = (), until: str = "report"
+    spec: RunSpec, *, registry: Registry | None = None, observers: Sequence[object] = (), until: Stage = "report"
 ) -> RunResult:
     """Runs `spec` in its run directory, or finishes what an earlier call began there.
 
     `until` stops after a stage: "extract", "train" or "report" (all). `observers` are objects with run hooks.
     Raises `CapfwError` for everything a user can cause.
     """
+    if until not in get_args(Stage):
+        close = nearest(until, get_args(Stage))
+        raise RunError(
+            f'no stage is called "{until}".',
+            where="until",
+            fix=f"Stages: {', '.join(get_args(Stage))}." + (f'  Did you mean "{close}"?' if close else ""),
+        )
     started = time.perf_counter()
     accelerator = _accelerator(spec)
     with _Main(RunDirectory(spec.run_dir), accelerator) as directory:
@@ -84,11 +94,11 @@ def _accelerator(spec: RunSpec) -> Accelerator:
 
 
 def evaluate_run(
-    run_dir: Path,
+    run_dir: Path | str,
     split: str | None = None,
     *,
     overrides: Mapping[str, object] | None = None,
-    output: Path | None = None,
+    output: Path | str | None = None,
     registry: Registry | None = None,
     observers: Sequence[object] = (),
 ) -> Evaluation:
@@ -97,16 +107,21 @@ def evaluate_run(
     `split` is the run's final one (test, else val) when None. `overrides` (JSON pointers) may change /generate, /metrics
     and /data; the results then go to `output`, so that those of the run itself stay. Raises `CapfwError`.
     """
+    run_dir = Path(run_dir)
     if not (run_dir / "spec.json").is_file():
         raise RunError("this is not a run directory: it has no spec.json.", where=str(run_dir), fix="Check the path.")
     refused = [p for p in overrides or {} if not p.startswith(("/generate", "/metrics", "/data"))]
     if refused:
         raise RunError(
-            f"{refused[0]} cannot change after training.", where="--set", fix="Change /generate, /metrics or /data."
+            f"{refused[0]} cannot change after training.",
+            where="--set (overrides)",
+            fix="Change /generate, /metrics or /data.",
         )
     if overrides and output is None:
         raise RunError(
-            "changed options would overwrite the results of the run itself.", where="--set", fix="Add --output FOLDER."
+            "changed options would overwrite the results of the run itself.",
+            where="--set (overrides)",
+            fix="Add --output FOLDER (in Python: output=FOLDER).",
         )
     registry = registry or Registry.discover()
     spec = load_spec(run_dir / "spec.json", registry=registry, overrides=overrides)
@@ -126,5 +141,5 @@ def evaluate_run(
         job.model.load_saved_state(directory.checkpoints.weights(best.step))
         evaluation = job.evaluate(split, best.step)
         if accelerator.is_main_process:
-            evaluation.write(output or run_dir)
+            evaluation.write(Path(output or run_dir))
     return evaluation
