@@ -6,6 +6,7 @@ probabilities of the unprocessed model for less than the logits of every step; t
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,14 +52,17 @@ class Steps:
         self.model, self.use_cache = model, use_cache
         self.inputs = context  # (rows, length, E): what the next forward pass is fed
         self.cache = None
+        # transformers 5.24 gave the argument and the output a new name; the old one warns, and goes in 5.40.
+        parameters = inspect.signature(type(model).forward).parameters
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"
 
     def logits(self) -> Tensor:
         """Logits (rows, V) of the next token, float32 or wider."""
         with head_reads(self.model, lambda hidden: hidden[:, -1]):
-            kept = {} if self.cache is None else {"past_key_values": self.cache}  # not every model takes one
+            kept = {} if self.cache is None else {self._cache_name: self.cache}  # not every model takes one
             out = self.model(inputs_embeds=self.inputs, use_cache=self.use_cache, **kept)
         if self.use_cache:
-            self.cache = out.get("past_key_values")
+            self.cache = out.get(self._cache_name)
             if self.cache is None:
                 raise ComponentError(
                     f"{type(self.model).__name__} keeps no keys and values.", fix="Set /generate/use_cache to false."
