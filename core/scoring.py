@@ -12,6 +12,8 @@ from pathlib import Path
 
 from .errors import CapfwWarning, DataError
 from .protocols import ImageId, ImageMetric, ImageSource, Metric
+from .registry import Registry
+from .spec import Part, load_part
 
 References = dict[ImageId, tuple[str, ...]]
 _NUM_SHOWN = 5
@@ -30,6 +32,31 @@ class FileScores:
     signature: Mapping[str, object]
     notices: tuple[str, ...]
 
+    def by_image(self) -> list[dict[str, object]]:
+        """The images' values as records, `{"image_id": ..., score name: value, ...}`, in the order of the references."""
+        ids = dict.fromkeys(i for values in self.per_image.values() for i in values)
+        return [
+            {"image_id": i, **{name: values[i] for name, values in self.per_image.items() if i in values}} for i in ids
+        ]
+
+
+def choose_metrics(registry: Registry, chosen: str | None = None) -> list[Metric]:
+    """Metrics by name, commas between, or as a JSON list of spec sections; None: all that need nothing but captions.
+
+    Raises `SpecError` for a name or option that is wrong, and what a metric raises that cannot be built here.
+    """
+    if chosen is None:
+        parts = [
+            Part("metric", each, each.config()) for each in registry.components("metric") if not each.config().needs()
+        ]
+        return [part.build() for part in parts]
+    try:
+        sections = json.loads(chosen) if chosen.lstrip().startswith("[") else chosen.split(",")
+    except ValueError as err:
+        raise DataError(f"this is not JSON: {err}", where="--metrics", fix='Write \'[{"name": "cider"}]\'.') from err
+    named = [{"name": section.strip()} if isinstance(section, str) else section for section in sections]
+    return [load_part("metric", section, registry=registry).build() for section in named]
+
 
 def score_files(
     candidates: Path | str,
@@ -38,16 +65,18 @@ def score_files(
     *,
     allow_missing: bool = False,
     allow_extra: bool = False,
+    allow_duplicates: bool = False,
 ) -> FileScores:
     """Scores the captions in file `candidates` against those in file `references`.
 
     An image with references but no candidate is an error, or with `allow_missing` left out and told in a notice. A
-    candidate without references likewise, with `allow_extra`. Metrics are built by the caller, who knows the registry.
+    candidate without references likewise, with `allow_extra`. Of an image's several candidates `allow_duplicates` takes the
+    first. Metrics are built by the caller, who knows the registry.
 
     Raises `DataError` naming the file and the first of the image ids at fault.
     """
     candidates, references = Path(candidates), Path(references)
-    captions, captions_digest = read_candidates(candidates)
+    captions, captions_digest, duplicates = read_candidates(candidates, allow_duplicates=allow_duplicates)
     known, known_digest = read_references(references)
     missing = [i for i in known if i not in captions]
     extra = [i for i in captions if i not in known]
@@ -57,6 +86,8 @@ def score_files(
         raise _unpaired(extra, "no references", references, "allow_extra", missing)
     left_out = ((missing, "no candidate"), (extra, "no references"))
     notices = [f"Left out: {_count(ids)} with {what}." for ids, what in left_out if ids]
+    if duplicates:
+        notices.append(f"The first of several candidates counts for {_count(duplicates)}: {_listed(duplicates)}.")
     shared = [i for i in known if i in captions]
     if not shared:
         raise DataError(f"no image of this file has references in {references}.", where=str(candidates))
@@ -103,21 +134,23 @@ def apply_metrics(
     return corpus, per_image, [str(w.message) for w in caught if issubclass(w.category, CapfwWarning)]
 
 
-def read_candidates(file: Path) -> tuple[dict[ImageId, str], str]:
+def read_candidates(file: Path, *, allow_duplicates: bool = False) -> tuple[dict[ImageId, str], str, Sequence[ImageId]]:
     """Caption by image id of a COCO results file, `[{"image_id": ..., "caption": ...}, ...]`, and the file's SHA-256.
 
-    Raises `DataError` for another form, or when an image has two captions.
+    Then the ids that have several captions, of which the first is taken. Raises `DataError` for another form, and, unless
+    `allow_duplicates`, when there are such ids.
     """
     content, digest = _read_json(file)
     entries = _entries(content, file, "a COCO results file, a list of {image_id, caption}")
     repeated = [i for i, count in Counter(image_id for image_id, _ in entries).items() if count > 1]
-    if repeated:
+    if repeated and not allow_duplicates:
         raise DataError(
             f"{_count(repeated)} with more than one caption: {_listed(repeated)}.",
             where=str(file),
-            fix="Keep one candidate per image.",
+            fix="Keep one candidate per image, or let the first count: allow_duplicates=True, on the command line "
+            "--allow-duplicates.",
         )
-    return dict(entries), digest
+    return dict(reversed(entries)), digest, repeated
 
 
 def read_references(file: Path) -> tuple[References, str]:
@@ -159,7 +192,8 @@ def _entries(content: object, file: Path, wanted: str) -> list[tuple[ImageId, st
 
 
 def _unpaired(ids: Sequence[ImageId], what: str, file: Path, option: str, others: Sequence[ImageId]) -> DataError:
-    fix = f"Complete the file, or have these images left out ({option})."
+    flag = "--" + option.replace("_", "-")
+    fix = f"Complete the file, or have these images left out: {option}=True, on the command line {flag}."
     if {str(i) for i in ids} & {str(i) for i in others}:
         fix = "Some ids are text in one file and numbers in the other: write them alike."
     return DataError(f"{_count(ids)} with {what}: {_listed(ids)}.", where=str(file), fix=fix)

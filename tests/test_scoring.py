@@ -12,12 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from capfw.cli import main
 from capfw.core.errors import ComponentError, DataError
 from capfw.core.protocols import ImageId, Scores
 from capfw.core.scoring import score_files
 from capfw.plugins.metrics.coco_caption import BleuConfig, CiderConfig, RougeLConfig
+from capfw.plugins.metrics.coco_caption.document_frequencies import write_document_frequencies
 from capfw.plugins.metrics.coco_caption.model import Bleu, Cider, RougeL
+
+_TINY_CLIP_SCORE = json.dumps(
+    [
+        {
+            "name": "clip-score",
+            "weights": "random",
+            "model": {
+                "embed_dim": 8,
+                "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 16, "layers": 1, "head_width": 8},
+                "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
+            },
+        }
+    ]
+)
 
 
 class Words:
@@ -167,3 +184,69 @@ def test_scoring_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def capfw(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_command_gives_the_published_scores_without_java_or_torch(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "coco_val2017"
+    files = [folder / "fakecap_results.json", "--references", folder / "captions_val2017.json"]
+    code = (
+        "import sys; from capfw.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "assert not {'torch', 'transformers', 'open_clip'} & sys.modules.keys()"
+    )
+    arguments = ["score", *map(str, files), "--allow-missing", "--json", "--per-image", str(tmp_path / "images.json")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": str(tmp_path)},
+    )
+    found = json.loads(done.stdout)
+    expected = json.loads((folder / "fakecap_expected.json").read_text("utf-8"))["ptb"]
+    names = {f"BLEU-{n}": f"Bleu_{n}" for n in (1, 2, 3, 4)} | {"ROUGE-L": "ROUGE_L", "CIDEr": "CIDEr"}
+    assert found["scores"] == pytest.approx({ours: expected[theirs] for ours, theirs in names.items()}, abs=1e-9)
+    assert found["signature"]["num_images"] == 126
+    images = json.loads((tmp_path / "images.json").read_text())
+    assert len(images) == 126
+    assert sum(image["CIDEr"] for image in images) / 126 == pytest.approx(expected["CIDEr"], abs=1e-9)
+
+
+def test_the_command_refuses_what_does_not_pair_up_unless_told(tmp_path: Path) -> None:
+    references = captions_file(tmp_path, [(1, "a red dog"), (2, "a cat")])
+    candidates = results(tmp_path, [(1, "a dog"), (1, "a red dog"), (3, "a bird")])
+    refused = capfw("score", candidates, "--references", references)
+    assert refused.exit_code == 2
+    assert "1 image with more than one caption: 1." in refused.stderr
+    assert "--allow-duplicates" in refused.stderr
+    refused = capfw("score", candidates, "--references", references, "--allow-duplicates")
+    assert "1 image with no candidate: 2." in refused.stderr
+    assert "--allow-missing" in refused.stderr
+    allow = ["--allow-duplicates", "--allow-missing", "--allow-extra"]
+    scored = capfw("score", candidates, "--references", references, *allow, "--metrics", "rouge-l,bleu", "--json")
+    assert scored.exit_code == 0, scored.output
+    assert list(json.loads(scored.stdout)["scores"]) == ["ROUGE-L", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
+    assert json.loads(scored.stdout)["scores"]["BLEU-1"] < 1  # of the first candidate, "a dog"
+    assert "The first of several candidates counts for 1 image: 1." in scored.stderr
+
+
+def test_the_command_chooses_metrics_by_name_or_with_options(tmp_path: Path) -> None:
+    references = captions_file(tmp_path, [(1, "a red dog"), (2, "a cat")])
+    files = [results(tmp_path, [(1, "a dog"), (2, "a cat")]), "--references", references]
+    by_default = capfw("score", *files, "--json")
+    assert set(json.loads(by_default.stdout)["scores"]) >= {"BLEU-4", "ROUGE-L", "CIDEr"}
+    assert "METEOR" not in by_default.stdout
+    assert "fewer than 50" in by_default.stderr or "among 2 images" in by_default.stderr
+    counts = tmp_path / "counts.json"
+    write_document_frequencies(counts, {1: ("a red dog",), 2: ("a cat",)}, origin="two pets")
+    chosen = json.dumps([{"name": "cider", "document_frequencies": str(counts)}])
+    scored = capfw("score", *files, "--metrics", chosen, "--json")
+    assert json.loads(scored.stdout)["signature"]["metrics"][0]["document_frequencies"] == "two pets, 2 images"
+    assert 'Did you mean "cider"?' in capfw("score", *files, "--metrics", "cidr").stderr
+    assert "looks at the images" in capfw("score", *files, "--metrics", _TINY_CLIP_SCORE).stderr
+    assert "not JSON" in capfw("score", *files, "--metrics", "[{").stderr

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from ..errors import PluginError
 from .shapes import FeatureKind
 
-Kind: TypeAlias = Literal["encoder", "mapper", "decoder", "metric", "dataset"]
-KINDS: tuple[Kind, ...] = ("encoder", "mapper", "decoder", "metric", "dataset")
+Kind: TypeAlias = Literal["encoder", "mapper", "decoder", "metric", "dataset", "importer"]
+KINDS: tuple[Kind, ...] = ("encoder", "mapper", "decoder", "metric", "dataset", "importer")
 
 
 class ComponentConfig(BaseModel):
@@ -31,6 +31,10 @@ class ComponentConfig(BaseModel):
     def required_features(self) -> FeatureKind | None:
         """For a mapper: the only kind of features it can read under these options; None when it reads both."""
         return None
+
+    def needs(self) -> tuple[str, ...]:
+        """For a metric: what it needs besides captions ("Java", "images"); `capfw score` asks by itself for no such one."""
+        return ()
 
     def score_names(self) -> tuple[str, ...]:
         """For a metric: the names of the corpus scores it yields."""

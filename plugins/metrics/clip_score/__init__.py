@@ -32,6 +32,10 @@ class ClipScoreConfig(ComponentConfig):
     prompt: str = Field("A photo depicts ", description="Put before every caption.")
     batch_size: int = Field(64, ge=1, description="Images, or captions, encoded at once.")
 
+    def needs(self) -> tuple[str, ...]:
+        """The images."""
+        return ("images",)
+
     def score_names(self) -> tuple[str, ...]:
         """CLIPScore: 2.5 times the cosine of caption and image, at least 0."""
         return ("CLIPScore",)

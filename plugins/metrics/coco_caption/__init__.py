@@ -44,6 +44,10 @@ class _JavaConfig(ComponentConfig):
     timeout_seconds: float = Field(3600.0, gt=0, description="Stop scoring, with an error, after this many seconds.")
     max_memory_gb: int = Field(2, ge=1, description="Most heap memory Java may take, in GiB.")
 
+    def needs(self) -> tuple[str, ...]:
+        """A Java program."""
+        return ("Java",)
+
 
 class MeteorConfig(_JavaConfig):
     """Options of metric "meteor"."""

@@ -1,0 +1,65 @@
+"""The command that scores files of captions: score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .shared import AS_JSON, print_scores, registry_of
+
+
+@click.command()
+@click.argument("candidates", type=click.Path(path_type=Path))
+@click.option(
+    "--references",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="COCO captions file: annotations, each with an image_id and a caption.",
+)
+@click.option(
+    "--metrics",
+    "chosen",
+    metavar="NAME,NAME,...",
+    help='Metrics, by name, or as JSON objects in a list: \'[{"name": "cider", ...}]\'. By default all that need '
+    "nothing but captions.",
+)
+@click.option("--allow-missing", is_flag=True, help="Leave out images without a candidate.")
+@click.option("--allow-extra", is_flag=True, help="Leave out candidates without references.")
+@click.option("--allow-duplicates", is_flag=True, help="Of an image's several candidates, score the first.")
+@click.option("--per-image", type=click.Path(path_type=Path), help="Write every image's scores to this JSON file.")
+@AS_JSON
+@click.pass_context
+def score(
+    ctx: click.Context,
+    candidates: Path,
+    references: Path,
+    chosen: str | None,
+    allow_missing: bool,
+    allow_extra: bool,
+    allow_duplicates: bool,
+    per_image: Path | None,
+    as_json: bool,
+) -> None:
+    """Score any system's captions: CANDIDATES is a COCO results file, a list of {image_id, caption}."""
+    from ..core.scoring import choose_metrics, score_files
+
+    found = score_files(
+        candidates,
+        references,
+        choose_metrics(registry_of(ctx), chosen),
+        allow_missing=allow_missing,
+        allow_extra=allow_extra,
+        allow_duplicates=allow_duplicates,
+    )
+    for notice in found.notices:
+        click.echo(f"Note: {notice}", err=True)
+    if per_image is not None:
+        per_image.write_text(json.dumps(found.by_image(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if as_json:
+        click.echo(json.dumps({"scores": dict(found.scores), "signature": found.signature}))
+        return
+    print_scores(f"Scores of {found.signature['num_images']} images", found.scores)
+    if per_image is not None:
+        click.echo(f"Scores by image: {per_image}")
