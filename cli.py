@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import plugins, runs, specs
+from .commands import imports, plugins, runs, scores, specs
 
 
 class _Group(click.Group):
@@ -48,6 +48,8 @@ for command in (
     runs.train,
     runs.evaluate,
     runs.caption,
+    scores.score,
+    imports.import_group,
     specs.validate,
     specs.schema,
     specs.spec_group,

@@ -52,4 +52,5 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         for option in about.options:
             default = "required" if option.is_required else f"default {json.dumps(option.default)}"
             click.echo(f"  {option.name}: {option.type}; {default}\n      {option.description}")
-        click.echo(f"In a spec:\n  {about.fragment}")
+        place = "On the command line" if about.kind == "importer" else "In a spec"
+        click.echo(f"{place}:\n  {about.fragment}")

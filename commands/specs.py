@@ -30,9 +30,8 @@ def validate(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json
     if as_json:
         click.echo(json.dumps({"valid": True, "problems": []}))
         return
-    parts = ", ".join(
-        f"{part.kind} {part.name}" for part in (loaded.data, loaded.encoder, loaded.mapper, loaded.decoder)
-    )
+    named = (loaded.data, loaded.encoder, loaded.mapper, loaded.decoder)
+    parts = ", ".join(f"{part.kind} {part.name}" for part in named if part is not None)
     click.echo(f"{spec}: valid ({parts}).")
     click.echo("Checked: keys, types, ranges, components, the presence of input files, features against the mapper.")
     click.echo("Not checked: weights were not read, annotations not parsed, images not opened.")

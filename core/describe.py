@@ -27,7 +27,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Description:
-    """A component in words; `fragment` is the part of a spec that asks for its smallest form."""
+    """A component in words.
+
+    `fragment` is the part of a spec that asks for its smallest form; for an importer, the command that uses it.
+    """
 
     kind: Kind
     name: str
@@ -60,6 +63,9 @@ def _describe(kind: Kind, component: Component) -> Description:
         "name": component.name,
         **component.example.model_dump(mode="json", by_alias=True, exclude_defaults=True),
     }
+    if kind == "importer":
+        fragment = f"capfw import checkpoint FILE RUN_DIR --format {component.name}"
+        return Description(kind, component.name, component.summary, component.source, options, fragment)
     key, value = ("metrics", [section]) if kind == "metric" else ("data" if kind == "dataset" else kind, section)
     fragment = f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
     return Description(kind, component.name, component.summary, component.source, options, fragment)

@@ -88,5 +88,7 @@ def override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
         if is_final:
             target[index] = value
         else:
-            target = target.setdefault(index, {}) if isinstance(target, dict) else target[index]
+            if isinstance(target, dict) and target.get(index) is None:
+                target[index] = {}
+            target = target[index]
     return []

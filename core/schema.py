@@ -20,6 +20,8 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     for name, field in RunSpec.model_fields.items():
         if name in SECTIONS:
             schema = _one_of(registry, SECTIONS[name], definitions)
+            if name == "data":
+                schema["oneOf"].append({"type": "null"})
         elif name == "metrics":
             schema = {"type": "array", "minItems": 1, "items": _one_of(registry, "metric", definitions)}
         else:

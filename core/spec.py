@@ -71,7 +71,9 @@ class RunSpec(BaseModel):
     seed: int = Field(
         42, ge=0, strict=True, description="Seeds random weights, the order of captions, dropout and sampling."
     )
-    data: _PartField = Field(description="Data set: images and their references.")
+    data: _PartField | None = Field(
+        description="Data set: images and their references. null: none, so that this run can only caption."
+    )
     features: FeatureSettings = Field(FeatureSettings(), description="How images are encoded and kept.")
     encoder: _PartField = Field(description="Image encoder, frozen.")
     mapper: _PartField = Field(description="Mapping network, trained.")
@@ -153,7 +155,7 @@ def _resolve_parts(
     """`raw` with a `Part` in place of every component that is right, and the problems of the others."""
     draft, problems = dict(raw), []
     for section, kind in SECTIONS.items():
-        if section in raw:
+        if section in raw and not (section == "data" and raw[section] is None):
             draft[section], found = _resolve(raw[section], kind, f"/{section}", registry, context)
             problems += found
     metrics = raw.get("metrics")

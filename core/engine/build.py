@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 import torch
 
-from ..errors import ComponentError, PluginError
+from ..errors import ComponentError, DataError, PluginError
 from ..protocols import (
     CapfwWarning,
     Dataset,
@@ -21,6 +21,7 @@ from ..protocols import (
     IncompatibleComponents,
     Mapper,
     Metric,
+    Restorable,
     Sample,
 )
 from ..spec import Part, RunSpec
@@ -70,6 +71,12 @@ def build_encoder(spec: RunSpec) -> Encoder:
 
 def build_dataset(spec: RunSpec) -> tuple[Dataset, list[str]]:
     """The data set, whose annotations are read here, and what it warned of."""
+    if spec.data is None:
+        raise DataError(
+            "this spec has no data set.",
+            where="/data",
+            fix='Name one, as in --set /data=\'{"name": "coco", ...}\'; `capfw plugins` lists them.',
+        )
     with _at("/data"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CapfwWarning)
         dataset = _expect(spec.data, spec.data.build(), Dataset)
@@ -93,10 +100,18 @@ def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> No
         spec.decoder.component.load().prepare(spec.decoder.config, captions=captions, assets=assets)  # type: ignore[attr-defined]
 
 
-def build_model(spec: RunSpec, features: FeatureShape, assets: Path) -> CaptioningModel:
-    """Mapper and decoder for features of this shape, checked to fit each other."""
+def build_decoder(spec: RunSpec, assets: Path, *, is_restored: bool = False) -> Decoder:
+    """The decoder. `is_restored`: a checkpoint follows, so weights that it holds need not be read."""
     with _at("/decoder"), _seeded(spec.seed, "decoder"):
-        decoder = _expect(spec.decoder, spec.decoder.build(assets=assets), Decoder)
+        decoder_class = spec.decoder.component.load()
+        if is_restored and issubclass(decoder_class, Restorable):
+            return _expect(spec.decoder, decoder_class.restore(spec.decoder.config, assets=assets), Decoder)
+        return _expect(spec.decoder, spec.decoder.build(assets=assets), Decoder)
+
+
+def build_model(spec: RunSpec, features: FeatureShape, assets: Path, *, is_restored: bool = False) -> CaptioningModel:
+    """Mapper and decoder for features of this shape, checked to fit each other; `is_restored` as in `build_decoder`."""
+    decoder = build_decoder(spec, assets, is_restored=is_restored)
     with _at("/mapper"), _seeded(spec.seed, "mapper"):
         built = spec.mapper.build(features=features, embed_dim=decoder.embed_dim)
         mapper = _expect(spec.mapper, built, Mapper)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from .build import build_encoder, build_model, check_positions
 from .checkpoint import Checkpoints
 from .generate import Caption, caption_features
 from .model import CaptioningModel
+from .run_directory import RunDirectory
 
 ImageInput: TypeAlias = Path | str | bytes | Image.Image
 
@@ -61,8 +61,8 @@ class Captioner:
         spec = load_spec(folder / "spec.json", registry=registry, check_files=False)
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         encoder = build_encoder(spec)
-        model = build_model(spec, encoder.feature_shape, folder / "assets")
-        _check_frozen(folder, encoder, model)
+        model = build_model(spec, encoder.feature_shape, folder / "assets", is_restored=True)
+        RunDirectory(folder).check_frozen(encoder.fingerprint(), model.frozen_fingerprint())
         model.load_saved_state(Checkpoints(folder / "checkpoints").weights(best.step))
         if isinstance(encoder, torch.nn.Module):
             encoder.to(where)
@@ -169,23 +169,6 @@ def _check_widths(model: CaptioningModel, device: torch.device) -> None:
         raise IncompatibleComponents(
             f"the mapper gives a prefix {given} for one image, where the decoder takes {wanted}.",
             fix="Build the mapper with embed_dim=decoder.embed_dim.",
-        )
-
-
-def _check_frozen(folder: Path, encoder: Encoder, model: CaptioningModel) -> None:
-    environment = json.loads((folder / "environment.json").read_text())
-    trained_with = environment.get("features", {}).get("encoder_fingerprint")
-    differing = []
-    if trained_with is not None and trained_with != encoder.fingerprint():
-        differing.append("the encoder")
-    if environment.get("frozen_fingerprint") not in (None, model.frozen_fingerprint()):
-        differing.append("a frozen part of the mapper or decoder")
-    if differing:
-        raise RunError(
-            f"{' and '.join(differing)} differs from the one this run was trained with.",
-            where=str(folder),
-            fix="The weights file was replaced, or random weights were drawn by other library versions: put back the file, "
-            "or install the versions in environment.json.",
         )
 
 

@@ -80,6 +80,11 @@ class Checkpoints:
         write_json(self.folder / "last.json", asdict(position))
         self._prune()
 
+    def adopt(self, model: CaptioningModel) -> None:
+        """Writes weights that were not trained here: as step 0, and the best there is."""
+        write_tensors(self.weights(0), model.saved_state())
+        self.mark_best(Best(step=0, score=None, evaluated_step=0))
+
     def mark_best(self, best: Best) -> None:
         """Records an evaluation."""
         write_json(self.folder / "best.json", asdict(best))

@@ -169,7 +169,7 @@ def _stat_key(path: Path) -> list[int]:
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
-def _digest_all(store: FeatureStore, samples: Sequence[Sample]) -> list[str | UnreadableImage]:
+def digest_images(store: FeatureStore, samples: Sequence[Sample]) -> list[str | UnreadableImage]:
     """SHA-256 of every image's bytes; files unchanged since the last time are not read."""
     remembered_file = store.folder / "files.json"
     remembered = json.loads(remembered_file.read_text()) if remembered_file.is_file() else {}
@@ -313,7 +313,7 @@ def extract(
     `progress(done, total)` counts images to encode. `share` is (rank, number of processes); `barrier` waits for all.
     Raises `UnreadableImage` at the first bad image when `settings.on_bad_image` is "fail".
     """
-    found = _digest_all(store, samples)
+    found = digest_images(store, samples)
     unreadable: dict[ImageId, str] = {}
     pending: dict[str, Sample] = {}
     for sample, digest in zip(samples, found, strict=True):

@@ -58,7 +58,9 @@ class Job:
             prepare_assets(self.spec, self.splits["train"], self.directory.assets)
             (self.directory.assets / "prepared").touch()
         self.accelerator.wait_for_everyone()
-        model = build_model(self.spec, self.encoder.feature_shape, self.directory.assets)
+        checkpoints = self.directory.checkpoints
+        has_checkpoint = checkpoints.last() is not None or checkpoints.best() is not None
+        model = build_model(self.spec, self.encoder.feature_shape, self.directory.assets, is_restored=has_checkpoint)
         return model.to(self.accelerator.device)
 
     @property

@@ -137,6 +137,7 @@ def evaluate_run(
                 f"the data set has no split {split}.", where="--split", fix=f"It has {', '.join(job.splits)}."
             )
         job.splits = {split: job.splits[split]}
+        directory.check_frozen(job.encoder.fingerprint(), job.model.frozen_fingerprint())
         job.extract_all(is_recorded=False)
         job.model.load_saved_state(directory.checkpoints.weights(best.step))
         evaluation = job.evaluate(split, best.step)

@@ -60,6 +60,12 @@ class RunDirectory:
 
     def claim(self, spec: RunSpec) -> bool:
         """Writes the resolved spec, or checks that the run begun here is the same; returns whether there was one."""
+        if "imported" in self.environment:
+            raise RunError(
+                "this run was imported: it has weights, and no training that could go on.",
+                where=str(self.path),
+                fix="Use it with `capfw caption` and `capfw evaluate`, or choose another /run_dir to train anew.",
+            )
         file, wanted = self.path / "spec.json", spec.to_json()
         if not file.is_file():
             write_json(file, wanted)
@@ -83,6 +89,24 @@ class RunDirectory:
     def record(self, **facts: object) -> None:
         """Adds facts to `environment.json`."""
         write_json(self.path / "environment.json", {**self.environment, **facts})
+
+    def check_frozen(self, encoder_fingerprint: str, frozen_fingerprint: str) -> None:
+        """Raises `RunError` when encoder or frozen weights differ from those this run was trained with."""
+        environment = self.environment
+        features = environment.get("features")
+        trained_with = features.get("encoder_fingerprint") if isinstance(features, dict) else None
+        differing = []
+        if trained_with not in (None, encoder_fingerprint):
+            differing.append("the encoder")
+        if environment.get("frozen_fingerprint") not in (None, frozen_fingerprint):
+            differing.append("a frozen part of the mapper or decoder")
+        if differing:
+            raise RunError(
+                f"{' and '.join(differing)} differs from the one this run was trained with.",
+                where=str(self.path),
+                fix="The weights file was replaced, or random weights were drawn by other library versions: put back the "
+                "file, or install the versions in environment.json.",
+            )
 
     def check_same_data(self, data: Mapping[str, object]) -> None:
         """Raises `RunError` when the data changed since the run began."""

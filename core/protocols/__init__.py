@@ -17,9 +17,10 @@ from .component import KINDS, Component, ComponentConfig, Kind
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
 from .files import missing_files, read_json
 from .fingerprint import weights_fingerprint
+from .foreign import ForeignCheckpoint, ForeignFeatures
 from .generation import AverageBeamOptions, BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
 from .hookspecs import API_VERSION, hookimpl
-from .parts import Dataset, Decoder, Encoder, ImageMetric, Mapper, Metric
+from .parts import Dataset, Decoder, Encoder, ImageMetric, Importer, KnowsForeignNames, Mapper, Metric, Restorable
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
 from .shapes import FeatureKind, FeatureShape, Generated, ImageId, ImageSource, Sample, Scores, TokenBatch
 
@@ -42,16 +43,20 @@ __all__ = [
     "Evaluated",
     "FeatureKind",
     "FeatureShape",
+    "ForeignCheckpoint",
+    "ForeignFeatures",
     "GenerateOptions",
     "Generated",
     "GreedyOptions",
     "ImageId",
     "ImageMetric",
     "ImageSource",
+    "Importer",
     "IncompatibleComponents",
     "InputFile",
     "InputFolder",
     "Kind",
+    "KnowsForeignNames",
     "Mapper",
     "Metric",
     "MissingLibrary",
@@ -60,6 +65,7 @@ __all__ = [
     "NucleusOptions",
     "OutputPath",
     "Progress",
+    "Restorable",
     "RunEnded",
     "RunStarted",
     "Sample",

@@ -44,6 +44,11 @@ class Hooks:
         return []
 
     @hookspec
+    def register_importers(self) -> list[Component]:
+        """Readers of other projects' files of this package."""
+        return []
+
+    @hookspec
     def run_started(self, event: RunStarted) -> None:
         """A run begins or continues."""
 

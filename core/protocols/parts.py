@@ -1,7 +1,8 @@
-"""The five protocols. A plugin's class satisfies one by having these methods; it inherits from nothing of ours.
+"""The protocols. A plugin's class satisfies one by having these methods; it inherits from nothing of ours.
 
 Each is built with its config first and what the engine hands in by keyword: `Encoder(config)`,
-`Mapper(config, features=FeatureShape, embed_dim=E)`, `Decoder(config, assets=folder)`, `Metric(config)`, `Dataset(config)`.
+`Mapper(config, features=FeatureShape, embed_dim=E)`, `Decoder(config, assets=folder)`, `Metric(config)`, `Dataset(config)`,
+`Importer(config)`.
 Constructors seed nothing and choose no device: the engine seeds before building and moves modules after.
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from .component import ComponentConfig
+from .foreign import ForeignCheckpoint, ForeignFeatures
 from .generation import GenerateOptions
 from .shapes import FeatureShape, Generated, ImageId, ImageSource, Sample, Scores, TokenBatch
 
@@ -94,6 +96,27 @@ class Decoder(_ModuleMethods, Protocol):
 
 
 @runtime_checkable
+class Restorable(Protocol):
+    """A decoder that can be built without its trained weights, where a checkpoint is about to supply them.
+
+    The engine then calls `restore` in place of the constructor; without it, a finished run needs the published weights
+    it began from even when it has trained and saved every one of them.
+    """
+
+    @classmethod
+    def restore(cls, config: ComponentConfig, *, assets: Path) -> Self: ...
+
+
+@runtime_checkable
+class KnowsForeignNames(Protocol):
+    """A mapper or decoder that can take its weights from another project's checkpoint (`capfw import`)."""
+
+    @staticmethod
+    def foreign_names(names: Iterable[str]) -> Mapping[str, str | None]:
+        """Of `names`, those that belong to this component, with its own name for each; None: known, and left out."""
+
+
+@runtime_checkable
 class Metric(Protocol):
     """Scores candidates against references. Both have the same ids; text is raw, tokenisation is the metric's."""
 
@@ -113,6 +136,20 @@ class ImageMetric(Metric, Protocol):
         references: Mapping[ImageId, tuple[str, ...]],
         images: Mapping[ImageId, ImageSource],
     ) -> Scores: ...
+
+
+@runtime_checkable
+class Importer(Protocol):
+    """Reads files that another project wrote. Each method returns None for a file that is not that project's."""
+
+    def checkpoint(self, shapes: Mapping[str, tuple[int, ...]], embed_dim: int | None) -> ForeignCheckpoint | None:
+        """What a checkpoint with entries of these names and shapes holds.
+
+        `embed_dim` is E of the decoder where that is known; without it, what depends on E is left out of the sections.
+        """
+
+    def features(self, file: Path) -> ForeignFeatures | None:
+        """The embeddings in `file`. Raises `BadCheckpoint` when it is damaged, or cannot be read without running code."""
 
 
 @runtime_checkable

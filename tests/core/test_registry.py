@@ -29,6 +29,7 @@ def test_registry_has_only_what_it_was_given(toys: ModuleType) -> None:
         "decoder": ["voice"],
         "metric": ["length"],
         "dataset": ["folder"],
+        "importer": [],
     }
     assert Registry().components("encoder") == ()
 

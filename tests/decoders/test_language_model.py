@@ -357,12 +357,14 @@ def test_a_tuned_run_outlives_the_folder_it_started_from(tmp_path: Path, folder:
     LanguageModel.prepare(config, captions=captions, assets=tmp_path)
     tuned = LanguageModel(config, assets=tmp_path)
     folder.rename(tmp_path / "elsewhere")
-    again = LanguageModel(config, assets=tmp_path)
+    with pytest.raises(MissingWeights, match="is not a folder"):
+        LanguageModel(config, assets=tmp_path)
+    again = LanguageModel.restore(config, assets=tmp_path)
     again.load_state_dict(tuned.state_dict())
     prefix = torch.randn(2, 3, 16)
     assert again.generate(prefix, GreedyOptions()).ids == tuned.generate(prefix, GreedyOptions()).ids
     with pytest.raises(MissingWeights, match="is not a folder"):
-        LanguageModel(config.model_copy(update={"tuning": "frozen"}), assets=tmp_path)
+        LanguageModel.restore(config.model_copy(update={"tuning": "frozen"}), assets=tmp_path)
 
 
 def test_checkpoints_that_do_not_fit_are_refused(build: Any, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

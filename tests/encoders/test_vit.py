@@ -202,3 +202,12 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(BadCheckpoint, match=str(tmp_path)):
         build(weights=str(tmp_path))
     assert not Path("executed").exists()
+
+
+def test_normalized_features_are_of_length_one(tmp_path: Path) -> None:
+    save_model(tmp_path, "vit")
+    plain, normalized = build(weights=str(tmp_path)), build(weights=str(tmp_path), normalize=True)
+    pixels = torch.randn(2, 3, 32, 32)
+    expected = torch.nn.functional.normalize(plain.encode(pixels), dim=-1)
+    torch.testing.assert_close(normalized.encode(pixels), expected)
+    assert normalized.fingerprint() != plain.fingerprint()

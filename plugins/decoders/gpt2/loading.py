@@ -77,14 +77,14 @@ def _described(fields: dict[str, object], tokenizer: PreTrainedTokenizerFast) ->
         ) from err
 
 
-def build_model(config: LanguageModelConfig, assets: Path) -> PreTrainedModel:
+def build_model(config: LanguageModelConfig, assets: Path, *, is_restored: bool = False) -> PreTrainedModel:
     """The language model in float32, with the architecture that `prepare` kept in `assets`.
+
+    `is_restored`: a checkpoint will supply what was trained, so of a model that was trained whole nothing is read.
 
     Raises `MissingWeights` or `BadCheckpoint` when the weights are not here, damaged, or of another architecture.
     """
-    is_gone = config.weights != "random" and is_local_path(config.weights) and not Path(config.weights).exists()
-    # A run that tuned every weight has all of them in its checkpoints, and outlives the folder it started from.
-    if config.weights == "random" or (is_gone and config.tuning == "full"):
+    if config.weights == "random" or (is_restored and config.tuning == "full"):
         return _build_random(AutoConfig.from_pretrained(assets))
     model, report = _fetch(
         lambda name: AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True),

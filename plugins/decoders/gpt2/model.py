@@ -46,11 +46,11 @@ class LanguageModel(nn.Module):
     Raises `ComponentError` when the options do not fit the model, see `loading`.
     """
 
-    def __init__(self, config: LanguageModelConfig, *, assets: Path) -> None:
+    def __init__(self, config: LanguageModelConfig, *, assets: Path, is_restored: bool = False) -> None:
         super().__init__()
         self.config = config
         self.tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(assets)
-        self.model = build_model(config, assets)
+        self.model = build_model(config, assets, is_restored=is_restored)
         self.stop_id = self._stop_id()
         if config.model_type() is None:
             _require_causal(self.model)
@@ -77,6 +77,11 @@ class LanguageModel(nn.Module):
             tokenizer = load_tokenizer(config)
         load_architecture(config, tokenizer).save_pretrained(assets)
         tokenizer.save_pretrained(assets)
+
+    @classmethod
+    def restore(cls, config: LanguageModelConfig, *, assets: Path) -> Self:
+        """Built to receive a checkpoint: of a model that was trained whole, no published weight is read."""
+        return cls(config, assets=assets, is_restored=True)
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:

@@ -48,6 +48,8 @@ class VitConfig(ComponentConfig):
     )
     include_cls: bool = Field(False, description="For tokens: put [CLS] before the patch tokens.")
 
+    normalize: bool = Field(False, description="Divide each emitted vector by its L2 norm.")
+
     def emitted_features(self) -> FeatureKind:
         """Pooled or tokens, as `features` says."""
         return self.features

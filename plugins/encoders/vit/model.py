@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTConfig, ViTImageProcessor, ViTModel
 from transformers.utils import logging
 
@@ -37,6 +38,7 @@ class VitEncoder(nn.Module):
         """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model that does not work like a ViT."""
         super().__init__()
         self.features, self.pooling, self.include_cls = config.features, config.pooling, config.include_cls
+        self.normalize = config.normalize
         if config.weights == "random":
             self.model, self.processor = _build_random(config.architecture or VitArchitecture())
         else:
@@ -62,19 +64,20 @@ class VitEncoder(nn.Module):
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         output = self.model(pixel_values=pixels)
-        tokens: Tensor = output.last_hidden_state  # (B, prefix + patches, D)
+        features: Tensor = output.last_hidden_state  # (B, prefix + patches, D)
         if self.features == "tokens":
-            patches = tokens[:, self._num_prefix_tokens :]
-            return torch.cat([tokens[:, :1], patches], dim=1).float() if self.include_cls else patches.float()
-        if self.pooling == "cls":
-            return tokens[:, :1].float()
-        pooled: Tensor = output.pooler_output
-        return pooled[:, None].float()  # (B, 1, D)
+            patches = features[:, self._num_prefix_tokens :]
+            features = torch.cat([features[:, :1], patches], dim=1) if self.include_cls else patches
+        elif self.pooling == "cls":
+            features = features[:, :1]
+        else:
+            features = output.pooler_output[:, None]  # (B, 1, D)
+        return F.normalize(features.float(), dim=-1) if self.normalize else features.float()
 
     def fingerprint(self) -> str:
         processing = self.processor.to_dict()
         facts = (self.model.config.to_json_string(), sorted(map(repr, processing.items())))
-        return weights_fingerprint(self.model, *facts, self.features, self.pooling, self.include_cls)
+        return weights_fingerprint(self.model, *facts, self.features, self.pooling, self.include_cls, self.normalize)
 
     @torch.no_grad()
     def _count_prefix_tokens(self, pixels: Tensor) -> int:

@@ -1,0 +1,69 @@
+"""Commands that turn other people's files into ours: import checkpoint, import features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .shared import SET, SPEC, load, registry_of
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+FORMAT = click.option("--format", "format_name", help="An importer (`capfw plugins` lists them); by default, as found.")
+
+
+@click.group("import")
+def import_group() -> None:
+    """Turn another project's checkpoint or features into a run directory or a feature store."""
+
+
+@import_group.command()
+@FILE
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@FORMAT
+@SET
+@click.pass_context
+def checkpoint(
+    ctx: click.Context, file: Path, run_dir: Path, format_name: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Make RUN_DIR from a trained checkpoint, for `capfw caption` and `capfw evaluate`.
+
+    --set says what the file does not: /data for `capfw evaluate`, /encoder, /decoder/weights, ...
+    """
+    from ..core.spec import parse_override
+
+    changes = dict(map(parse_override, overrides))
+    registry = registry_of(ctx)
+    from ..core.engine.importing import import_checkpoint
+
+    made = import_checkpoint(file, run_dir, format_name=format_name, overrides=changes, registry=registry)
+    for notice in made.notices:
+        click.echo(f"Note: {notice}", err=True)
+    click.echo(f"Run directory: {made.run_dir} (from {made.format_name})")
+    click.echo(f"Caption images with it: capfw caption IMAGES... --run {made.run_dir}")
+    data = "" if made.spec.data else " --set '/data={\"name\": ...}' --output FOLDER"
+    click.echo(f"Score it: capfw evaluate {made.run_dir}{data}")
+
+
+@import_group.command()
+@FILE
+@SPEC
+@FORMAT
+@SET
+@click.pass_context
+def features(ctx: click.Context, file: Path, spec: Path, format_name: str | None, overrides: tuple[str, ...]) -> None:
+    """Put the embeddings of FILE into the feature store of SPEC, once a few of them are seen to be its encoder's."""
+    loaded, registry = load(ctx, spec, overrides)
+    from ..core.engine.importing_features import import_features
+
+    made = import_features(file, loaded, format_name=format_name, registry=registry)
+    for split, num_images in made.num_images.items():
+        num_present, num_imported = made.num_present[split], made.num_imported[split]
+        click.echo(
+            f"{split}: {num_images} images, {num_imported} imported, {num_present} had features, "
+            f"{num_images - num_imported - num_present} are left to encode"
+        )
+    if made.num_unused:
+        click.echo(f"{made.num_unused} rows of {file} belong to no image of the data set.", err=True)
+    click.echo(f"Compared with the encoder's own: {made.num_checked}")
+    click.echo(f"Feature store: {made.store}")

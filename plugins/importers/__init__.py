@@ -1,0 +1,1 @@
+"""Readers of other projects' checkpoints and features, for `capfw import`."""
