@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from capfw.core.protocols import (
     BadCheckpoint,
@@ -205,3 +207,47 @@ def test_missing_and_broken_images_are_named(weights: str, images: dict[Any, Ima
         metric.score_images(CANDIDATES, {3: ("x",), 1: ("y",)}, images)
     with pytest.raises(DataError, match="no captions to score"):
         metric.score_images({}, {}, {})
+
+
+def test_a_folder_saved_by_clip_model_scores_as_clip_model_does(images: dict[Any, ImageSource], tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = CLIPConfig(
+        projection_dim=8,
+        vision_config=sizes | {"image_size": 32, "patch_size": 16},
+        text_config=sizes | {"vocab_size": 49408, "bos_token_id": 49406, "eos_token_id": 49407},
+    )
+    torch.manual_seed(1)
+    model = CLIPModel(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.7)
+    model.save_pretrained(tmp_path)
+    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    processor.save_pretrained(tmp_path)
+
+    scores = ClipScore(ClipScoreConfig(weights=str(tmp_path))).score_images(CANDIDATES, REFERENCES, images)
+
+    ids = open_clip.SimpleTokenizer()(["A photo depicts " + caption for caption in CANDIDATES.values()])
+    opened = [Image.open(io.BytesIO(s) if isinstance(s, bytes) else s).convert("RGB") for s in images.values()]
+    with torch.no_grad():
+        pixels = processor(opened, return_tensors="pt")["pixel_values"]
+        cosine = (model(input_ids=ids, pixel_values=pixels).logits_per_image / model.logit_scale.exp()).diag()
+    expected = dict(zip(CANDIDATES, (2.5 * cosine.clamp(min=0)).tolist(), strict=True))
+    assert scores.per_image["CLIPScore"] == pytest.approx(expected, abs=1e-5)
+    assert max(expected.values()) > 0.1
+
+    with pytest.raises(ComponentError, match="a folder says its own architecture"):
+        ClipScore(ClipScoreConfig(weights=str(tmp_path), model="ViT-B-32"))
+    (tmp_path / "model.safetensors").write_bytes(b"cut")
+    with pytest.raises(BadCheckpoint, match="cannot be loaded"):
+        ClipScore(ClipScoreConfig(weights=str(tmp_path)))
+
+
+def test_a_folder_in_the_form_of_open_clip(
+    original: open_clip.CLIP, weights: str, images: dict[Any, ImageSource], tmp_path: Path
+) -> None:
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY.model_dump(), "preprocess_cfg": {}}))
+    save_file(original.state_dict(), tmp_path / "open_clip_model.safetensors")
+    of_folder = ClipScore(ClipScoreConfig(weights=str(tmp_path))).score_images(CANDIDATES, REFERENCES, images)
+    of_file = ClipScore(ClipScoreConfig(model=TINY, weights=weights)).score_images(CANDIDATES, REFERENCES, images)
+    assert of_folder.per_image == of_file.per_image

@@ -23,11 +23,15 @@ class TwoTowers(BaseModel):
 class ClipScoreConfig(ComponentConfig):
     """Options of metric "clip-score"."""
 
-    model: str | TwoTowers = Field("ViT-B-32", description="open_clip architecture, or one written out.")
+    model: str | TwoTowers | None = Field(
+        None,
+        description='open_clip architecture, or one written out. Absent: "ViT-B-32", or what a folder of weights says.',
+    )
     weights: Weights = Field(
         "openai",
-        description='Pretrained tag of open_clip ("openai" is the paper\'s), a local file saved by open_clip or '
-        'OpenAI\'s own archive, or "random". For a bare file of OpenAI weights name the model with "-quickgelu".',
+        description="Pretrained tag of open_clip (\"openai\" is the paper's), a local file saved by open_clip, OpenAI's "
+        'own archive, a folder saved by transformers\' CLIPModel or by open_clip, or "random". For a bare'
+        ' file of OpenAI weights name the model with "-quickgelu".',
     )
     prompt: str = Field("A photo depicts ", description="Put before every caption.")
     batch_size: int = Field(64, ge=1, description="Images, or captions, encoded at once.")

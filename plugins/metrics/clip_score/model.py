@@ -38,10 +38,10 @@ class ClipScore:
         """Raises `ComponentError`, `MissingWeights` or `BadCheckpoint`, see `build_towers`."""
         (self.name,) = config.score_names()
         self.config = config
-        self.towers, preprocessing = build_towers(config)
-        self.transform = open_clip.transform.image_transform_v2(preprocessing, is_train=False)
+        towers = build_towers(config)
+        self.towers, self.transform, self._architecture = towers.model, towers.transform, towers.architecture
         self.tokenizer = open_clip.SimpleTokenizer(context_length=self.towers.context_length)
-        self._fingerprint = weights_fingerprint(self.towers, preprocessing)[:16]
+        self._fingerprint = weights_fingerprint(self.towers, towers.preprocessing)[:16]
 
     def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
         raise ComponentError(
@@ -68,11 +68,10 @@ class ClipScore:
         return Scores({self.name: sum(values) / len(values)}, {self.name: dict(zip(ids, values, strict=True))})
 
     def signature(self) -> dict[str, str]:
-        model = self.config.model if isinstance(self.config.model, str) else "an architecture of its own"
         return {
             "tokenizer": "CLIP byte pairs (open_clip)",
             "library": f"open_clip {open_clip.__version__}",
-            "variant": f'{model}, {self.config.weights}, w = {WEIGHT}, prompt "{self.config.prompt}"',
+            "variant": f'{self._architecture}, {self.config.weights}, w = {WEIGHT}, prompt "{self.config.prompt}"',
             "weights": self._fingerprint,
         }
 

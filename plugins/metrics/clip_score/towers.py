@@ -1,12 +1,18 @@
-"""The CLIP model behind the scores: built by open_clip, its weights from a tag, a file, or nowhere (random)."""
+"""The CLIP model behind the scores: built by open_clip, its weights from a tag, a file, or nowhere (random).
+
+Folders are read by `folders.py`.
+"""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import open_clip
 import torch
+from PIL.Image import Image
 from torch import Tensor, nn
 
 from ....core.protocols import (
@@ -24,27 +30,54 @@ OPENAI_FACTS = ("input_resolution", "context_length", "vocab_size")  # buffers t
 VOCABULARY_SIZE = 49408  # of CLIP's own tokenizer, which comes with open_clip
 
 
-def build_towers(config: ClipScoreConfig) -> tuple[nn.Module, open_clip.transform.PreprocessCfg]:
-    """The whole model, frozen, in eval mode, and how images are prepared for it.
+@dataclass(frozen=True)
+class Towers:
+    """A model with `encode_image`, `encode_text` and `context_length`, and how an image becomes its pixels (3, H, W).
+
+    `architecture` and `preprocessing` say what they are, for the signature of the scores.
+    """
+
+    model: nn.Module
+    transform: Callable[[Image], Tensor]
+    preprocessing: object
+    architecture: str
+
+
+def build_towers(config: ClipScoreConfig) -> Towers:
+    """The whole model, frozen and in eval mode.
 
     Raises `ComponentError` for an architecture or tag that does not exist or has a tokenizer of its own,
     `MissingWeights` when a tag cannot be fetched, `BadCheckpoint` when a file does not fit.
     """
-    _check_architecture(config.model)
+    if is_local_path(config.weights) and Path(config.weights).is_dir():
+        if config.model is not None:
+            raise ComponentError("a folder says its own architecture.", option="model", fix='Leave out "model".')
+        from .folders import load_folder  # its transformers is not needed otherwise
+
+        towers = load_folder(Path(config.weights))
+    else:
+        towers = _build_towers(config.model or "ViT-B-32", config.weights)
+    towers.model.requires_grad_(False).eval()
+    return towers
+
+
+def _build_towers(architecture: str | TwoTowers, weights: str) -> Towers:
+    _check_architecture(architecture)
     published, state = {}, None
-    if is_local_path(config.weights):
-        state = _read_state(Path(config.weights))
-    elif config.weights != "random":
-        published = _published(config.model, config.weights)
-        state = _read_state(_fetch(config.weights, published))
+    if is_local_path(weights):
+        state = _read_state(Path(weights))
+    elif weights != "random":
+        published = _published(architecture, weights)
+        state = _read_state(_fetch(weights, published))
     is_from_openai = state is not None and OPENAI_FACTS[0] in state
-    model = _build(config.model, quick_gelu=is_from_openai or bool(published.get("quick_gelu")))
+    model = _build(architecture, quick_gelu=is_from_openai or bool(published.get("quick_gelu")))
     if state is not None:
         kept = {name: value for name, value in state.items() if name not in OPENAI_FACTS}
-        load_exactly(model, kept, source=config.weights)
+        load_exactly(model, kept, source=weights)
     facts = {key: published[key] for key in ("mean", "std", "interpolation", "resize_mode") if published.get(key)}
-    model.requires_grad_(False).eval()
-    return model, open_clip.transform.PreprocessCfg(size=model.visual.image_size, **facts)
+    settings = open_clip.transform.PreprocessCfg(size=model.visual.image_size, **facts)
+    name = architecture if isinstance(architecture, str) else "an architecture of its own"
+    return Towers(model, open_clip.transform.image_transform_v2(settings, is_train=False), settings, name)
 
 
 def _check_architecture(model: str | TwoTowers) -> None:
