@@ -18,6 +18,7 @@ from capfw.core.protocols import KINDS
 from capfw.core.registry import Registry
 from capfw.core.spec import load_spec
 
+TOYS = {"eye", "pooled-map", "any-map", "voice", "length"}
 QUICKSTART = Path(__file__).resolve().parents[2] / "examples" / "quickstart.json"
 GOOD = "\n@hookimpl\ndef register_encoders():\n    return [made()]\n"
 
@@ -189,12 +190,16 @@ def test_fragment_of_every_installed_component_validates(use_toys: ModuleType, m
     ]
 
     for each in about:
+        assert all(option.description for option in each.options), f"{each.kind} {each.name}"
+        assert each.summary
+        assert each.source or each.kind == "dataset" or each.name in TOYS, f"{each.kind} {each.name}"
+        if each.kind == "importer":
+            assert each.fragment == f"capfw import checkpoint FILE RUN_DIR --format {each.name}"
+            continue
         fragment = json.loads("{" + each.fragment + "}")
         encoder = {"name": "eye", "features": "tokens" if each.name == "perceiver" else "pooled"}
         plain = use_toys.spec(encoder=encoder, mapper={"name": "any-map"}, train={"best_by": "loss"})
         source = plain | fragment
         spec = load_spec(source, registry=registry, check_files=False)
         assert each.name in {part.name for part in (spec.data, spec.encoder, spec.mapper, spec.decoder, *spec.metrics)}
-        assert all(option.description for option in each.options), f"{each.kind} {each.name}"
-        assert each.summary
-    assert {"clip", "gpt2", "mlp"} <= {each.name for each in about}
+    assert {"clip", "clipcap", "gpt2", "mlp"} <= {each.name for each in about}
