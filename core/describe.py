@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pydantic import JsonValue, TypeAdapter
+from pydantic import BaseModel, JsonValue, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from .errors import PluginError, nearest
-from .fields import Place
+from .fields import Place, field_names
 from .protocols import KINDS, Component, Kind
 from .registry import Registry
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a component; `type` is in words, `default` a JSON value."""
+    """One option of a component; `type` is in words, `default` a JSON value.
+
+    An option inside an object is named by its path, "architecture/width", and has the default it has there.
+    """
 
     name: str
     type: str
@@ -58,7 +62,7 @@ def describe(registry: Registry, name: str) -> tuple[Description, ...]:
 
 
 def _describe(kind: Kind, component: Component) -> Description:
-    options = tuple(_option(field.alias or name, field) for name, field in component.config.model_fields.items())
+    options = options_of(component.config)
     section = {
         "name": component.name,
         **component.example.model_dump(mode="json", by_alias=True, exclude_defaults=True),
@@ -69,6 +73,19 @@ def _describe(kind: Kind, component: Component) -> Description:
     key, value = ("metrics", [section]) if kind == "metric" else ("data" if kind == "dataset" else kind, section)
     fragment = f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}"
     return Description(kind, component.name, component.summary, component.source, options, fragment)
+
+
+def options_of(model: type[BaseModel]) -> tuple[Option, ...]:
+    """The options of a config model, each followed by those of the object it may be."""
+    return tuple(_options(model, "", ()))
+
+
+def _options(model: type[BaseModel], inside: str, around: tuple[type[BaseModel], ...]) -> Iterator[Option]:
+    for key, field in zip(field_names(model), model.model_fields.values(), strict=True):
+        yield _option(inside + key, field)
+        for nested in Place.of(field).models(None):
+            if nested not in (model, *around):  # a model that contains itself has no end
+                yield from _options(nested, f"{inside}{key}/", (model, *around))
 
 
 def _option(name: str, field: FieldInfo) -> Option:

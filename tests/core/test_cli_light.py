@@ -11,9 +11,10 @@ from types import ModuleType
 
 import pytest
 from click.testing import CliRunner, Result
+from pydantic import BaseModel, Field
 
 from capfw.cli import main
-from capfw.core.describe import describe
+from capfw.core.describe import describe, options_of
 from capfw.core.protocols import KINDS
 from capfw.core.registry import Registry
 from capfw.core.spec import load_spec
@@ -116,6 +117,22 @@ def test_show_prints_options_with_types_ranges_and_defaults(use_toys: ModuleType
     assert "Prefix vectors per image (P)." in result.stdout
     assert about["options"][0]["name"] == "prefix_length"
     assert '"mapper": {"name": "pooled-map"}' in result.stdout
+
+
+def test_options_inside_objects_are_named_by_their_path() -> None:
+    class Leaf(BaseModel):
+        size: int = Field(ge=1, description="A size.")
+        more: Leaf | None = Field(None, description="Another one.")
+
+    class Tree(BaseModel):
+        leaf: Leaf | None = Field(None, description="A leaf.")
+        seed: int = Field(0, description="A seed.")
+
+    Leaf.model_rebuild(_types_namespace={"Leaf": Leaf})
+    options = {option.name: option for option in options_of(Tree)}
+    assert list(options) == ["leaf", "leaf/size", "leaf/more", "seed"]  # what contains itself is listed once
+    assert options["leaf/size"].is_required
+    assert options["leaf/size"].type == "a whole number, at least 1"
 
 
 def test_show_of_an_unknown_name_suggests_one(use_toys: ModuleType) -> None:
