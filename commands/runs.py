@@ -74,7 +74,7 @@ def train(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
 def evaluate(
     ctx: click.Context, run_dir: Path, split: str | None, overrides: tuple[str, ...], output: Path | None, as_json: bool
 ) -> None:
-    """Caption and score a split with the best checkpoint of RUN_DIR. --set changes /generate and /metrics."""
+    """Caption and score a split with the best checkpoint of RUN_DIR. --set changes /generate, /metrics or /data."""
     from ..core.spec import parse_override
 
     changes = dict(map(parse_override, overrides))

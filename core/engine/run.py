@@ -22,6 +22,7 @@ from .json_log import JsonLog
 from .observers import Observers
 from .run_directory import RunDirectory
 
+_WHERE_FEATURES_ARE = ("/features/store", "/features/num_workers")  # other values change no result
 Stage: TypeAlias = Literal["extract", "train", "report"]
 
 
@@ -105,19 +106,21 @@ def evaluate_run(
     """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
 
     `split` is the run's final one (test, else val) when None. `overrides` (JSON pointers) may change /generate, /metrics
-    and /data; the results then go to `output`, so that those of the run itself stay. Raises `CapfwError`.
+    and /data; the results then go to `output`, so that those of the run itself stay. They may also name another
+    /features/store, or /features/num_workers, which change no result. Raises `CapfwError`.
     """
     run_dir = Path(run_dir)
     if not (run_dir / "spec.json").is_file():
         raise RunError("this is not a run directory: it has no spec.json.", where=str(run_dir), fix="Check the path.")
-    refused = [p for p in overrides or {} if not p.startswith(("/generate", "/metrics", "/data"))]
+    changed = [p for p in overrides or {} if not p.startswith(_WHERE_FEATURES_ARE)]
+    refused = [p for p in changed if not p.startswith(("/generate", "/metrics", "/data"))]
     if refused:
         raise RunError(
             f"{refused[0]} cannot change after training.",
             where="--set (overrides)",
-            fix="Change /generate, /metrics or /data.",
+            fix="Change /generate, /metrics, /data or /features/store.",
         )
-    if overrides and output is None:
+    if changed and output is None:
         raise RunError(
             "changed options would overwrite the results of the run itself.",
             where="--set (overrides)",

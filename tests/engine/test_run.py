@@ -107,6 +107,11 @@ def test_evaluate_repeats_the_scores_and_keeps_them_when_options_change(
         evaluate_run(result.run_dir, overrides=beams, registry=registry)
     with pytest.raises(CapfwError, match="/train/lr cannot change"):
         evaluate_run(result.run_dir, overrides={"/train/lr": 1.0}, output=tmp_path / "b", registry=registry)
+    elsewhere = evaluate_run(
+        result.run_dir, overrides={"/features/store": str(tmp_path / "elsewhere")}, registry=registry
+    )
+    assert elsewhere.scores == result.evaluation.scores
+    assert list((tmp_path / "elsewhere").glob("*/shard-*"))
     kept = (result.run_dir / "candidates/test.json").read_bytes()
     changed = evaluate_run(result.run_dir, overrides=beams, output=tmp_path / "beams", registry=registry)
     assert all(len(captions) == 2 for captions in changed.captions.values())
