@@ -70,8 +70,10 @@ def _section(about: Description) -> str:
     lines = [f"### {about.kind} {about.name}", "", about.summary]
     lines += ["", f"Source: {about.source}."] if about.source else []
     lines += ["", _table(about.options)] if about.options else ["", "It has no options.", ""]
-    if about.fragment:
+    if about.fragment.startswith('"'):
         lines += ["The smallest form, as in tests:", "", "```json", f"{{{about.fragment}}}", "```", ""]
+    else:  # an importer stands in no spec; it is used by a command
+        lines += [f"Use: `{about.fragment}`", ""]
     return "\n".join(lines)
 
 

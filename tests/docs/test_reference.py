@@ -32,6 +32,14 @@ def test_committed_page_is_what_the_generator_writes(generator: ModuleType, name
     )
 
 
+def test_page_of_scores_names_every_metric_and_what_it_needs() -> None:
+    text = (ROOT / "docs/scores.md").read_text("utf-8")
+    for component in Registry.discover(only=["capfw"]).components("metric"):
+        [row] = [line for line in text.splitlines() if line.startswith(f"| `{component.name}` |")]
+        assert all(need in row for need in component.example.needs()), row
+        assert all(name in row for name in component.example.score_names()) or component.name == "bleu", row
+
+
 def test_reference_has_every_component_of_capfw_and_a_description_of_each_option(generator: ModuleType) -> None:
     registry = Registry.discover(only=["capfw"])
     text = generator.reference()
