@@ -45,7 +45,7 @@ def _write_photos(folder: Path) -> None:
     """Photos (drawn), and the same in splits with captions in COCO's format, numbered from 1."""
     drawn = load_part("dataset", {"name": "shapes", "num_train": 8, "num_val": 4, "num_test": 4}).build()
     number = 0
-    for split, samples in (("train", drawn.samples("train")), ("val", drawn.samples("val"))):
+    for split, samples in (("val", drawn.samples("val")), ("train", drawn.samples("train"))):
         (folder / "images" / split).mkdir(parents=True)
         images, annotations = [], []
         for sample in samples:
@@ -57,7 +57,8 @@ def _write_photos(folder: Path) -> None:
         (folder / f"captions_{split}.json").write_text(json.dumps(captions), encoding="utf-8")
     shutil.copytree(folder / "images/val", folder / "photos")
     shutil.copy(folder / "captions_val.json", folder / "captions.json")
-    candidates = [{"image_id": image["id"], "caption": "a red circle above a blue square"} for image in images]
+    numbers = range(1, 1 + len(drawn.samples("val")))
+    candidates = [{"image_id": number, "caption": "a red circle above a blue square"} for number in numbers]
     (folder / "candidates.json").write_text(json.dumps(candidates), encoding="utf-8")
 
 
@@ -66,8 +67,10 @@ def _one_thread() -> Iterator[None]:
     """On models this small, threads mostly wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
