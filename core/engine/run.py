@@ -107,7 +107,8 @@ def evaluate_run(
 
     `split` is the run's final one (test, else val) when None. `overrides` (JSON pointers) may change /generate, /metrics
     and /data; the results then go to `output`, so that those of the run itself stay. They may also name another
-    /features/store, or /features/num_workers, which change no result. Raises `CapfwError`.
+    /features/store, or /features/num_workers, which change no result. Paths in overrides are relative to the working
+    directory. Raises `CapfwError`.
     """
     run_dir = Path(run_dir)
     if not (run_dir / "spec.json").is_file():
@@ -127,7 +128,8 @@ def evaluate_run(
             fix="Add --output FOLDER (in Python: output=FOLDER).",
         )
     registry = registry or Registry.discover()
-    spec = load_spec(run_dir / "spec.json", registry=registry, overrides=overrides)
+    # The paths of a resolved spec are absolute; those in overrides come from the command line.
+    spec = load_spec(run_dir / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd())
     accelerator = _accelerator(spec)
     with _Main(RunDirectory(run_dir), accelerator) as directory:
         best = directory.checkpoints.best()

@@ -14,6 +14,8 @@ import torch
 from capfw import load_part, load_spec, run
 from capfw.core.registry import Registry
 
+from .foreign import write_foreign_files
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL_ARCHITECTURE = {"image_size": 32, "patch_size": 16, "width": 16, "num_layers": 1, "num_heads": 2}
 
@@ -83,6 +85,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "examples/quickstart.json").write_text(json.dumps(_quickstart()), encoding="utf-8")
     (folder / "spec.json").write_text(json.dumps(_own_spec()), encoding="utf-8")
     _write_photos(folder)
+    write_foreign_files(folder)
     with _one_thread():
         run(load_spec(folder / "examples/quickstart.json"))
     return folder
