@@ -19,10 +19,11 @@ from ....core.protocols import (
     ImageSource,
     Scores,
     UnreadableImage,
+    is_local_path,
     weights_fingerprint,
 )
 from . import ClipScoreConfig
-from .towers import build_towers
+from .towers import Towers, build_towers
 
 WEIGHT = 2.5  # Hessel et al., 2021, section 3: stretches the scores to about 0..1
 
@@ -35,10 +36,10 @@ class ClipScore:
     """
 
     def __init__(self, config: ClipScoreConfig) -> None:
-        """Raises `ComponentError`, `MissingWeights` or `BadCheckpoint`, see `build_towers`."""
+        """Raises `ComponentError`, `MissingWeights` or `BadCheckpoint`, see `build_towers` and `load_folder`."""
         (self.name,) = config.score_names()
         self.config = config
-        towers = build_towers(config)
+        towers = _find_towers(config)
         self.towers, self.transform, self._architecture = towers.model, towers.transform, towers.architecture
         self.tokenizer = open_clip.SimpleTokenizer(context_length=self.towers.context_length)
         self._fingerprint = weights_fingerprint(self.towers, towers.preprocessing)[:16]
@@ -112,6 +113,19 @@ class RefClipScore(ClipScore):
         embedded = self._embed_texts([caption for captions in references for caption in captions]).split(counts)
         nearest = torch.stack([(own @ text).max() for own, text in zip(embedded, texts, strict=True)]).clamp(min=0)
         return torch.where(scores + nearest > 0, 2 * scores * nearest / (scores + nearest), 0.0)
+
+
+def _find_towers(config: ClipScoreConfig) -> Towers:
+    if is_local_path(config.weights) and Path(config.weights).is_dir():
+        if config.model is not None:
+            raise ComponentError("a folder says its own architecture.", option="model", fix='Leave out "model".')
+        from .folders import load_folder  # its transformers is not needed otherwise
+
+        towers = load_folder(Path(config.weights))
+    else:
+        towers = build_towers(config.model or "ViT-B-32", config.weights)
+    towers.model.requires_grad_(False).eval()
+    return towers
 
 
 def _device() -> torch.device:

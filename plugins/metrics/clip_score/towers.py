@@ -1,7 +1,4 @@
-"""The CLIP model behind the scores: built by open_clip, its weights from a tag, a file, or nowhere (random).
-
-Folders are read by `folders.py`.
-"""
+"""The CLIP model behind the scores: built by open_clip, its weights from a tag, a file, or nowhere (random)."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from ....core.protocols import (
     nearest,
     read_weights,
 )
-from . import ClipScoreConfig, TwoTowers
+from . import TwoTowers
 
 OPENAI_FACTS = ("input_resolution", "context_length", "vocab_size")  # buffers that only OpenAI's archives have
 VOCABULARY_SIZE = 49408  # of CLIP's own tokenizer, which comes with open_clip
@@ -43,25 +40,12 @@ class Towers:
     architecture: str
 
 
-def build_towers(config: ClipScoreConfig) -> Towers:
-    """The whole model, frozen and in eval mode.
+def build_towers(architecture: str | TwoTowers, weights: str) -> Towers:
+    """The whole model, with weights of a tag, a file, or none ("random").
 
     Raises `ComponentError` for an architecture or tag that does not exist or has a tokenizer of its own,
     `MissingWeights` when a tag cannot be fetched, `BadCheckpoint` when a file does not fit.
     """
-    if is_local_path(config.weights) and Path(config.weights).is_dir():
-        if config.model is not None:
-            raise ComponentError("a folder says its own architecture.", option="model", fix='Leave out "model".')
-        from .folders import load_folder  # its transformers is not needed otherwise
-
-        towers = load_folder(Path(config.weights))
-    else:
-        towers = _build_towers(config.model or "ViT-B-32", config.weights)
-    towers.model.requires_grad_(False).eval()
-    return towers
-
-
-def _build_towers(architecture: str | TwoTowers, weights: str) -> Towers:
     _check_architecture(architecture)
     published, state = {}, None
     if is_local_path(weights):
