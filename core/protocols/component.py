@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import PluginError
+from ..errors import CapfwError, PluginError
 from .shapes import FeatureKind
 
 Kind: TypeAlias = Literal["encoder", "mapper", "decoder", "metric", "dataset"]
@@ -55,15 +55,23 @@ class Component:
     def load(self) -> type:
         """Imports the heavy half and returns its class.
 
-        Raises `PluginError` when the module or the class is missing, and whatever `CapfwError` the module itself raises.
+        Raises `PluginError` when that fails or there is no such class, and whatever `CapfwError` the module itself raises.
         """
         module_name, _, class_name = self.target.partition(":")
         try:
-            loaded = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as err:
+            loaded: object = getattr(importlib.import_module(module_name), class_name)
+        except CapfwError:
+            raise
+        except (Exception, SystemExit) as err:  # the module is a stranger's and may raise anything
+            library = err.name if isinstance(err, ModuleNotFoundError) and err.name else ""
+            is_own = library.partition(".")[0] == module_name.partition(".")[0]
+            install = (
+                f"Install what is missing (pip install {library}), or correct" if library and not is_own else "Correct"
+            )
             raise PluginError(
-                f'component "{self.name}": cannot load {self.target}: {err}',
-                fix=f'Install what is missing, or correct the target of "{self.name}".',
+                f'component "{self.name}": cannot load {self.target}: {type(err).__name__}: {err}',
+                fix=f'{install} the package of "{self.name}"; `capfw plugins` names it.',
             ) from err
-        assert isinstance(loaded, type), f"{self.target} is not a class"
+        if not isinstance(loaded, type):
+            raise PluginError(f'component "{self.name}": {self.target} is not a class.', fix="Correct its target.")
         return loaded
