@@ -90,6 +90,8 @@ def _check_component(component: Component, kind: Kind) -> None:
         raise PluginError(f'{what}: its config has a field "name"; in a spec that key names the component')
     if not isinstance(component.example, component.config):
         raise PluginError(f"{what}: example must be an instance of {component.config.__name__}")
+    if not isinstance(component.starter, component.config | None):
+        raise PluginError(f"{what}: starter must be an instance of {component.config.__name__} or None")
     _check_example(what, component.example)
 
 

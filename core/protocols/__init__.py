@@ -22,6 +22,7 @@ from .hookspecs import API_VERSION, hookimpl
 from .parts import Dataset, Decoder, Encoder, ImageMetric, Mapper, Metric
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
 from .shapes import FeatureKind, FeatureShape, Generated, ImageId, ImageSource, Sample, Scores, TokenBatch
+from .shares import Shares
 
 __all__ = [
     "API_VERSION",
@@ -64,6 +65,7 @@ __all__ = [
     "RunStarted",
     "Sample",
     "Scores",
+    "Shares",
     "StepEnded",
     "TokenBatch",
     "UnreadableImage",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
@@ -36,13 +37,23 @@ class ComponentConfig(BaseModel):
         """For a metric: the names of the corpus scores it yields."""
         return ()
 
+    @classmethod
+    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+        """For a data set: the options that read this captions file over this image folder, which both exist.
+
+        None when the file is of another form. `capfw init` asks every data set, and writes the options that are set.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Component:
     """One registered thing.
 
     `target` ("package.model:Class") is imported only when a run needs it. `example` is the smallest configuration
-    that builds offline. `source` cites the paper or project the component comes from.
+    that builds offline. `source` cites the paper or project the component comes from. `starter` holds the options that
+    `capfw init` writes when the component is chosen (none: those without a default are the user's to set), and
+    `is_recommended` lets it choose the component when the user names none.
     """
 
     name: str
@@ -51,6 +62,8 @@ class Component:
     summary: str
     example: ComponentConfig
     source: str = ""
+    starter: ComponentConfig | None = None
+    is_recommended: bool = False
 
     def load(self) -> type:
         """Imports the heavy half and returns its class.
