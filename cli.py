@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import plugins, runs, specs
+from .commands import init, plugins, runs, specs
 
 
 class _Group(click.Group):
@@ -48,6 +48,7 @@ for command in (
     runs.train,
     runs.evaluate,
     runs.caption,
+    init.init,
     specs.validate,
     specs.schema,
     specs.spec_group,
