@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import imports, plugins, runs, scores, specs
+from .commands import imports, init, plugins, runs, scores, specs
 
 
 class _Group(click.Group):
@@ -50,6 +50,7 @@ for command in (
     runs.caption,
     scores.score,
     imports.import_group,
+    init.init,
     specs.validate,
     specs.schema,
     specs.spec_group,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 
 import click
 
@@ -13,7 +16,11 @@ from .shared import AS_JSON, registry_of
 @AS_JSON
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """List plugins and their components; `plugins show NAME` prints the options of one."""
+    """List plugins and their components; `plugins show NAME` prints the options of one.
+
+    CAPFW_PLUGINS=A,B loads only the plugins or packages of these names (capfw's own too only if it is named); empty is
+    as good as not set. `capfw --no-plugin NAME` leaves one out.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from dataclasses import asdict
@@ -22,12 +29,22 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(plugin) for plugin in found]))
         return
-    width = max((len(plugin.name) for plugin in found), default=0)
-    for plugin in found:
-        origin = f"{plugin.distribution} {plugin.version}".strip()
-        click.echo(f"{plugin.name:<{width}}  {origin:<18} {plugin.state:<8} {', '.join(plugin.components)}")
+    packages = [f"{plugin.distribution} {plugin.version}".strip() for plugin in found]
+    widths = max((len(plugin.name) for plugin in found), default=0), max(map(len, packages), default=0)
+    for plugin, package in zip(found, packages, strict=True):
+        provides = ", ".join(plugin.components) or f"({', '.join(plugin.kinds) or 'of unknown kind'})"
+        click.echo(f"{plugin.name:<{widths[0]}}  {package:<{widths[1]}}  {plugin.state:<8} {provides}")
         if plugin.cause:
-            click.echo(f"    {plugin.cause}")
+            click.echo(_indented(plugin.cause))
+
+
+def _indented(cause: str) -> str:
+    """The start of a cause under its plugin: wrapped on a terminal, in one line where a program reads it."""
+    from ..core.registry import brief
+
+    text = brief(cause, 500)  # `--json` has all of it
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(text) + 4
+    return textwrap.fill(text, max(width, 40), initial_indent="    ", subsequent_indent="    ")
 
 
 @plugins.command()

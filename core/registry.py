@@ -6,29 +6,37 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
-from typing import Literal
+from importlib.metadata import Distribution, EntryPoint
+from typing import Literal, TypeAlias
 
 import pluggy
 
 from .errors import PluginError, nearest
-from .protocols import KINDS, Component, ComponentConfig, Kind
-from .protocols.hookspecs import API_VERSION, PROJECT, Hooks
+from .loading import find_entry_points, import_limit, in_words, load, time_limit
+from .protocols import KINDS, Component, Kind
+from .protocols.hookspecs import PROJECT, Hooks
+from .registration import ask, check_api, check_hooks, hooks_of, kinds_of
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_TARGET = re.compile(r"[\w.]+:\w+")
+State: TypeAlias = Literal["ok", "clash", "broken", "skipped"]
+_NUM_SHOWN = 300  # characters of a cause where it is only mentioned
 
 
 @dataclass(frozen=True)
 class PluginStatus:
-    """One plugin as it was found: `components` are "kind name"; `cause` says what is wrong with a broken one."""
+    """One plugin as it was found.
+
+    `kinds` are the kinds of component it has hooks for ("observer": hooks of a run), none when it never got as far;
+    `components` are those that can be used, as "kind name". `cause` says what is wrong with a "broken" plugin, and
+    which names of a "clash" another plugin claims as well. A "skipped" one was not imported.
+    """
 
     name: str
     distribution: str
     version: str
-    state: Literal["ok", "broken", "skipped"]
+    state: State
+    kinds: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     cause: str = ""
 
@@ -40,17 +48,24 @@ class _Plugin:
     name: str
     distribution: str = ""
     version: str = ""
+    kinds: tuple[str, ...] = ()
     components: dict[Kind, list[Component]] = field(default_factory=dict)
-    state: Literal["ok", "broken", "skipped"] = "ok"
+    state: State = "ok"
     cause: str = ""
+
+    @classmethod
+    def of(cls, name: str, distribution: Distribution | None) -> _Plugin:
+        return cls(name, (distribution and distribution.name) or "", (distribution and distribution.version) or "")
 
     @property
     def label(self) -> str:
         return f'plugin "{self.name}"' + (f" of {self.distribution} {self.version}" if self.distribution else "")
 
-    def status(self) -> PluginStatus:
-        names = tuple(f"{kind} {c.name}" for kind in KINDS for c in self.components.get(kind, ()))
-        return PluginStatus(self.name, self.distribution, self.version, self.state, names, self.cause)
+    def is_called(self, names: Collection[str]) -> bool:
+        return self.name in names or (_same(self.distribution) in map(_same, names) and bool(self.distribution))
+
+    def breaks(self, cause: str) -> None:
+        self.state, self.cause, self.components = "broken", " ".join(cause.split()), {}
 
 
 class Registry:
@@ -63,32 +78,34 @@ class Registry:
     def __init__(self, plugins: Iterable[object] = ()) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
+        self._limit_seconds = import_limit()
         self._found: list[_Plugin] = []
         self._owners: dict[tuple[Kind, str], list[tuple[_Plugin, Component]]] = {}
         self._objects: list[tuple[object, _Plugin]] = []
         for plugin in plugins:
-            self._add(plugin, _Plugin(getattr(plugin, "__name__", type(plugin).__name__)))
+            self._add(plugin, _Plugin(_name_of(plugin)))
 
     @classmethod
     def discover(cls, *, only: Collection[str] | None = None, skip: Collection[str] = ()) -> Registry:
         """Loads the entry points of group "capfw".
 
         `only` and `skip` hold entry point or distribution names; without `only`, the environment variable CAPFW_PLUGINS
-        (names with commas between) decides.
+        (names with commas between) decides; empty is as good as not set. Raises `PluginError` for a name that is no
+        plugin's.
         """
-        if only is None and "CAPFW_PLUGINS" in os.environ:
-            only = {name.strip() for name in os.environ["CAPFW_PLUGINS"].split(",") if name.strip()}
+        from_environment = {name.strip() for name in os.environ.get("CAPFW_PLUGINS", "").split(",") if name.strip()}
+        where = "CAPFW_PLUGINS" if only is None and from_environment else None
+        only = (from_environment or None) if only is None else only
         registry = cls()
-        points = sorted(entry_points(group=PROJECT), key=lambda point: point.name)
+        points, unreadable = find_entry_points(PROJECT)
+        for distribution, cause in unreadable:
+            plugin = _Plugin.of(distribution.name, distribution)
+            plugin.breaks(cause)
+            registry._found.append(plugin)
         for point in points:
             registry._load(point, only, skip)
-        known = {p.name for p in registry._found} | {p.distribution for p in registry._found}
-        for asked in sorted({*(only or ()), *skip} - known):
-            close = nearest(asked, known)
-            raise PluginError(
-                f'no plugin is called "{asked}".',
-                fix=(f'Did you mean "{close}"? ' if close else "") + "`capfw plugins` lists what was found.",
-            )
+        registry._require_known(only or (), where)
+        registry._require_known(skip, None)
         return registry
 
     def with_plugins(self, *extra: object) -> Registry:
@@ -99,19 +116,13 @@ class Registry:
             if plugin.state == "ok":
                 registry._add(loaded, _Plugin(plugin.name, plugin.distribution, plugin.version))
         for plugin_object in extra:
-            registry._add(plugin_object, _Plugin(getattr(plugin_object, "__name__", type(plugin_object).__name__)))
+            registry._add(plugin_object, _Plugin(_name_of(plugin_object)))
         return registry
 
     @property
     def plugins(self) -> tuple[PluginStatus, ...]:
-        """Every plugin that was found, sound or not; one whose component's name is taken says so."""
-        clashes = {id(plugin): key for key, owners in self._owners.items() if len(owners) > 1 for plugin, _ in owners}
-        statuses = []
-        for plugin in self._found:
-            if id(plugin) in clashes and plugin.state == "ok":
-                plugin.cause = self._clash(*clashes[id(plugin)]).what
-            statuses.append(plugin.status())
-        return tuple(statuses)
+        """Every plugin that was found, sound or not."""
+        return tuple(map(self._status, self._found))
 
     @property
     def hook(self) -> pluggy.HookRelay:
@@ -122,8 +133,16 @@ class Registry:
         """The components of one kind, by name; a name two plugins claim is left out."""
         return tuple(owners[0][1] for (k, _), owners in sorted(self._owners.items()) if k == kind and len(owners) == 1)
 
-    def component(self, kind: Kind, name: str) -> Component:
-        """The component of this name. Raises `PluginError` with the registered names and the nearest one."""
+    def provider(self, kind: Kind, name: str) -> PluginStatus | None:
+        """The plugin that this component comes from; None when there is not exactly one."""
+        owners = self._owners.get((kind, name), [])
+        return self._status(owners[0][0]) if len(owners) == 1 else None
+
+    def component(self, kind: Kind, name: str, *, hint: str | None = None) -> Component:
+        """The component of this name. Raises `PluginError` with the registered names and the nearest one.
+
+        `hint` says where it can be had from; without it the error says that in general.
+        """
         owners = self._owners.get((kind, name), [])
         if len(owners) > 1:
             raise self._clash(kind, name)
@@ -132,109 +151,105 @@ class Registry:
         names = [component.name for component in self.components(kind)]
         close = nearest(name, names)
         lines = [f"Registered: {', '.join(names) or 'none'}." + (f'  Did you mean "{close}"?' if close else "")]
-        lines += [f"{p.label} is broken: {p.cause}" for p in self._found if p.state == "broken"]
+        lines += [f"{p.label} is broken: {brief(p.cause, _NUM_SHOWN)}" for p in self._found if p.state == "broken"]
         lines += [f"{p.label} was left out." for p in self._found if p.state == "skipped"]
         lines.append(
-            f"To use {_article(kind)} from another package, install it here; `capfw plugins` lists what was found."
+            hint
+            or f"To use {_article(kind)} from another package, install it here; `capfw plugins` lists what was found."
         )
         raise PluginError(f'no {kind} is called "{name}".', fix="\n".join(lines))
 
-    def _clash(self, kind: Kind, name: str) -> PluginError:
-        labels = " and ".join(plugin.label for plugin, _ in self._owners[kind, name])
-        return PluginError(
-            f'the {kind} name "{name}" is claimed by {labels}.',
-            fix="Leave one of them out: capfw --no-plugin NAME, or uninstall it.",
+    def _status(self, plugin: _Plugin) -> PluginStatus:
+        named = [(kind, component.name) for kind in KINDS for component in plugin.components.get(kind, ())]
+        taken = [key for key in named if len(self._owners[key]) > 1]
+        return PluginStatus(
+            plugin.name,
+            plugin.distribution,
+            plugin.version,
+            "clash" if taken else plugin.state,
+            plugin.kinds,
+            tuple(f"{kind} {name}" for kind, name in named if (kind, name) not in taken),
+            " ".join([plugin.cause, *(self._clash(*key).what for key in taken)]).strip(),
         )
 
+    def _clash(self, kind: Kind, name: str) -> PluginError:
+        plugins = [plugin for plugin, _ in self._owners[kind, name]]
+        commands = " or ".join(f"`capfw --no-plugin {plugin.name} ...`" for plugin in plugins)
+        return PluginError(
+            f'the {kind} name "{name}" is claimed by {" and ".join(plugin.label for plugin in plugins)}.',
+            fix=f"Leave one of them out ({commands}), or uninstall it.",
+        )
+
+    def _require_known(self, names: Collection[str], where: str | None) -> None:
+        known = {p.name for p in self._found} | {p.distribution for p in self._found if p.distribution}
+        for asked in sorted(names):
+            if not any(plugin.is_called([asked]) for plugin in self._found):
+                close = nearest(asked, known)
+                raise PluginError(
+                    f'no plugin is called "{asked}".',
+                    where=where,
+                    fix=(f'Did you mean "{close}"? ' if close else "") + "`capfw plugins` lists what was found.",
+                )
+
     def _load(self, point: EntryPoint, only: Collection[str] | None, skip: Collection[str]) -> None:
-        distribution = point.dist.name if point.dist else ""
-        plugin = _Plugin(point.name, distribution, point.dist.version if point.dist else "")
-        names = {point.name, distribution}
-        if names & set(skip) or (only is not None and not names & set(only)):
+        plugin = _Plugin.of(point.name, point.dist)
+        if plugin.is_called(skip) or (only is not None and not plugin.is_called(only)):
             plugin.state = "skipped"
             self._found.append(plugin)
             return
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints must not mix with results
-                loaded = point.load()
-        except (Exception, SystemExit) as err:  # a stranger's module may raise anything
-            plugin.state, plugin.cause = "broken", f"importing {point.value} failed: {_describe(err)}"
+            # What a plugin prints must not mix with results.
+            with contextlib.redirect_stdout(sys.stderr), time_limit(f"importing {plugin.label}", self._limit_seconds):
+                loaded = load(point)
+        except PluginError as err:
+            plugin.breaks(str(err))
             self._found.append(plugin)
             return
         self._add(loaded, plugin)
 
     def _add(self, loaded: object, plugin: _Plugin) -> None:
         self._found.append(plugin)
-        if self._manager.is_registered(loaded):
-            plugin.state, plugin.cause = "broken", "it is the same module as another plugin"
+        if any(loaded is known for known, _ in self._objects):
+            plugin.breaks("it is the same module as another plugin")
             return
+        unique_name = f"{plugin.name} #{len(self._found)}"
         try:
-            self._check_api(loaded)
-            name = self._manager.register(loaded, name=f"{plugin.name} #{len(self._found)}")
-            self._check_hooks(loaded)
-            for kind in KINDS:
-                plugin.components[kind] = self._ask(loaded, kind)
-        except (Exception, SystemExit) as err:
-            if self._manager.is_registered(loaded):
-                self._manager.unregister(loaded)
-            plugin.state, plugin.cause, plugin.components = "broken", _describe(err), {}
+            with contextlib.redirect_stdout(sys.stderr):
+                plugin.kinds = kinds_of(dir(loaded))  # a first guess, for a plugin that breaks below
+                check_api(loaded)
+                self._manager.register(loaded, name=unique_name)
+                check_hooks(self._manager, loaded)
+                implemented = hooks_of(self._manager, loaded)
+                plugin.kinds = kinds_of(implemented)
+                for kind in KINDS:
+                    if f"register_{kind}s" in implemented:
+                        plugin.components[kind] = ask(loaded, kind, self._limit_seconds)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:  # the object is a stranger's: looking at it may raise anything
+            if self._manager.has_plugin(unique_name):
+                self._manager.unregister(name=unique_name)
+            plugin.breaks(in_words(err))
             return
-        assert name is not None
         self._objects.append((loaded, plugin))
         for kind, components in plugin.components.items():
             for component in components:
                 self._owners.setdefault((kind, component.name), []).append((plugin, component))
 
-    @staticmethod
-    def _check_api(loaded: object) -> None:
-        wanted = getattr(loaded, "capfw_api", API_VERSION)
-        if wanted != API_VERSION:
-            raise PluginError(f"it needs capfw plugin API {wanted}; this is {API_VERSION}")
 
-    def _check_hooks(self, loaded: object) -> None:
-        """Raises `PluginError` for what pluggy lets pass: hooks that are misspelt, unmarked, or not there at all."""
-        known = [name for name in vars(Hooks) if not name.startswith("_")]
-        implemented = [caller.name for caller in self._manager.get_hookcallers(loaded) or []]
-        for name in known:
-            if name.startswith("register_") and hasattr(loaded, name) and name not in implemented:
-                raise PluginError(f"{name} is not marked: write @hookimpl above it")
-        if not implemented:
-            raise PluginError("it implements no hook; its entry point must name the module that does")
-        for name in implemented:
-            if name not in known:
-                close = nearest(name, known)
-                raise PluginError(f'no hook is called "{name}"' + (f'; did you mean "{close}"?' if close else ""))
-
-    def _ask(self, loaded: object, kind: Kind) -> list[Component]:
-        hook_name = f"register_{kind}s"
-        method = getattr(loaded, hook_name, None)
-        implemented = {c.name for c in self._manager.get_hookcallers(loaded) or []}
-        if method is None or hook_name not in implemented:
-            return []
-        answer = method()
-        if not isinstance(answer, Sequence) or not all(isinstance(item, Component) for item in answer):
-            raise PluginError(f"{hook_name}() returned {answer!r:.80}, not a list of Component")
-        for component in answer:
-            _check_component(component, kind)
-        return list(answer)
+def brief(text: str, length: int) -> str:
+    """The text in one line, cut to about `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 4]} ..."
 
 
-def _check_component(component: Component, kind: Kind) -> None:
-    what = f'{kind} "{component.name}"'
-    if not _NAME.fullmatch(component.name):
-        raise PluginError(f"{what}: names are kebab-case (small letters, digits, single hyphens)")
-    if not _TARGET.fullmatch(component.target):
-        raise PluginError(f'{what}: target {component.target!r} is not "package.module:Class"')
-    if not (isinstance(component.config, type) and issubclass(component.config, ComponentConfig)):
-        raise PluginError(f"{what}: config must be a subclass of ComponentConfig")
-    if "name" in component.config.model_fields:
-        raise PluginError(f'{what}: its config has a field "name"; in a spec that key names the component')
-    if not isinstance(component.example, component.config):
-        raise PluginError(f"{what}: example must be an instance of {component.config.__name__}")
+def _name_of(plugin: object) -> str:
+    return getattr(plugin, "__name__", type(plugin).__name__)
 
 
-def _describe(err: BaseException) -> str:
-    return str(err) if isinstance(err, PluginError) else f"{type(err).__name__}: {err}"
+def _same(distribution: str) -> str:
+    """A distribution name as package installers compare them (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _article(kind: Kind) -> str:

@@ -23,6 +23,7 @@ from .protocols import (
     Kind,
     OutputPath,
 )
+from .provenance import Provenance
 from .registry import Registry
 from .settings import FeatureSettings, TrainSettings
 
@@ -84,8 +85,11 @@ class RunSpec(BaseModel):
     run_dir: OutputPath = Field(description="Folder of everything this run writes.")
 
     def to_json(self) -> dict[str, object]:
-        """The resolved spec, every default written in, as JSON values; `load_spec` reads it back unchanged."""
-        return self.model_dump(mode="json", exclude={"schema_"} if self.schema_ is None else None)
+        """The resolved spec, every default written in, as JSON values; `load_spec` reads it back unchanged.
+
+        `$schema` is left out: it is for the editor of the spec it stands in, and a path in it is relative to that file.
+        """
+        return self.model_dump(mode="json", exclude={"schema_"})
 
 
 def load_spec(
@@ -108,7 +112,7 @@ def load_spec(
     for place, value in (overrides or {}).items():
         problems += override(raw, place, value)
     context = {"base_dir": base_dir or folder, "check_files": check_files}
-    draft, part_problems = _resolve_parts(raw, registry, context)
+    draft, part_problems = _resolve_parts(raw, registry, context, _provenance(raw, folder, base_dir))
     problems += part_problems
     spec = None
     try:
@@ -142,32 +146,41 @@ def load_part(
     """
     plain = json.loads(json.dumps(value, default=str))
     context = {"base_dir": base_dir or Path.cwd(), "check_files": True}
-    part, problems = _resolve(plain, kind, "", registry or Registry.discover(), context)
+    part, problems = _resolve(plain, kind, "", registry or Registry.discover(), context, Provenance())
     if problems:
         raise SpecError(problems, source=f"the {kind}")
     assert isinstance(part, Part)
     return part
 
 
+def _provenance(raw: Mapping[str, Any], folder: Path, base_dir: Path | None) -> Provenance:
+    """What is recorded beside the spec (that of a run directory) and in the run directory it names."""
+    run_dir = raw.get("run_dir")
+    named = [Path(base_dir or folder, Path(run_dir).expanduser())] if isinstance(run_dir, str) else []
+    return Provenance(folder, *named)
+
+
 def _resolve_parts(
-    raw: Mapping[str, Any], registry: Registry, context: Mapping[str, object]
+    raw: Mapping[str, Any], registry: Registry, context: Mapping[str, object], provenance: Provenance
 ) -> tuple[dict[str, Any], list[Problem]]:
     """`raw` with a `Part` in place of every component that is right, and the problems of the others."""
     draft, problems = dict(raw), []
     for section, kind in SECTIONS.items():
         if section in raw and not (section == "data" and raw[section] is None):
-            draft[section], found = _resolve(raw[section], kind, f"/{section}", registry, context)
+            draft[section], found = _resolve(raw[section], kind, f"/{section}", registry, context, provenance)
             problems += found
     metrics = raw.get("metrics")
     if isinstance(metrics, list):
-        resolved = [_resolve(m, "metric", f"/metrics/{i}", registry, context) for i, m in enumerate(metrics)]
+        resolved = [
+            _resolve(m, "metric", f"/metrics/{i}", registry, context, provenance) for i, m in enumerate(metrics)
+        ]
         draft["metrics"] = [part for part, _ in resolved]
         problems += [problem for _, found in resolved for problem in found]
     return draft, problems
 
 
 def _resolve(
-    value: Any, kind: Kind, place: str, registry: Registry, context: Mapping[str, object]
+    value: Any, kind: Kind, place: str, registry: Registry, context: Mapping[str, object], provenance: Provenance
 ) -> tuple[Any, list[Problem]]:
     names = ", ".join(component.name for component in registry.components(kind))
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
@@ -181,7 +194,7 @@ def _resolve(
         )
         return value, [Problem(f"{place}/name", what, fix)]
     try:
-        component = registry.component(kind, value["name"])
+        component = registry.component(kind, value["name"], hint=provenance.hint(kind, value["name"]))
     except PluginError as err:
         return value, [Problem(f"{place}/name", err.what, err.fix or "")]
     options = {key: option for key, option in value.items() if key != "name"}

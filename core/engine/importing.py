@@ -29,7 +29,7 @@ from ..spec import RunSpec, load_spec
 from .atomic import write_json
 from .build import build_decoder, build_encoder, build_model, prepare_assets
 from .checkpoint import Checkpoints
-from .run_directory import RunDirectory, versions
+from .run_directory import RunDirectory, providers, versions
 
 FoundT = TypeVar("FoundT")
 
@@ -77,7 +77,10 @@ def import_checkpoint(
         embed_dim = build_decoder(spec, directory.assets, is_restored=True).embed_dim
         found = importer.checkpoint(shapes, embed_dim=embed_dim) or found
         spec = _spec(found, run_dir, overrides, registry)
-        _write(directory, spec, state, file, found, name)
+        _write(directory, spec, state, file, found)
+        directory.record(
+            imported={"format": name, "file": file.name, "sha256": _sha256(file)}, plugins=providers(spec, registry)
+        )
     return ImportedRun(spec.run_dir, name, spec, found.notices)
 
 
@@ -143,7 +146,6 @@ def _write(
     state: Mapping[str, Tensor],
     file: Path,
     found: ForeignCheckpoint,
-    format_name: str,
 ) -> None:
     renamed = _renamed(state, spec, file)
     encoder = build_encoder(spec)
@@ -156,7 +158,6 @@ def _write(
     Checkpoints(directory.path / "checkpoints").adopt(model)
     write_json(directory.path / "spec.json", spec.to_json())
     directory.record(
-        imported={"format": format_name, "file": file.name, "sha256": _sha256(file)},
         versions=versions(),
         features={
             "encoder_fingerprint": encoder.fingerprint(),

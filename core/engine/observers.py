@@ -26,7 +26,7 @@ class Observers:
 
     def __init__(self, registry: Registry, extra: Sequence[object] = (), *, is_main: bool = True) -> None:
         self._hook = registry.with_plugins(*extra).hook
-        self._failed: set[object] = set()
+        self._failed: set[str] = set()
         self._is_main = is_main
 
     def tell(self, event: Event) -> None:
@@ -34,13 +34,16 @@ class Observers:
         if not self._is_main:
             return
         for implementation in getattr(self._hook, _HOOK[type(event)]).get_hookimpls():
-            if implementation.plugin in self._failed:
+            if implementation.plugin_name in self._failed:
                 continue
             try:
                 arguments = {"event": event} if "event" in implementation.argnames else {}
                 implementation.function(**arguments)
-            except Exception as err:  # an observer is a stranger's code: whatever it raises must not end the run
-                self._failed.add(implementation.plugin)
+            except (
+                Exception,
+                SystemExit,
+            ) as err:  # an observer is a stranger's code: what it raises must not end the run
+                self._failed.add(implementation.plugin_name)
                 self.warn(f"observer {implementation.plugin_name} failed and is left out from here on: {err!r}")
 
     def warn(self, text: str) -> None:

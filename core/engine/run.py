@@ -20,7 +20,7 @@ from .evaluate import Evaluation
 from .job import Job
 from .json_log import JsonLog
 from .observers import Observers
-from .run_directory import RunDirectory
+from .run_directory import RunDirectory, providers
 
 _WHERE_FEATURES_ARE = ("/features/store", "/features/num_workers")  # other values change no result
 Stage: TypeAlias = Literal["extract", "train", "report"]
@@ -51,11 +51,14 @@ def run(
             fix=f"Stages: {', '.join(get_args(Stage))}." + (f'  Did you mean "{close}"?' if close else ""),
         )
     started = time.perf_counter()
+    registry = registry or Registry.discover()
     accelerator = _accelerator(spec)
     with _Main(RunDirectory(spec.run_dir), accelerator) as directory:
         is_resumed = accelerator.is_main_process and directory.claim(spec)
+        if accelerator.is_main_process and "plugins" not in directory.environment:
+            directory.record(plugins=providers(spec, registry))
         watchers = Observers(
-            registry or Registry.discover(),
+            registry,
             [JsonLog(directory.path / "log.jsonl"), *observers],
             is_main=accelerator.is_main_process,
         )

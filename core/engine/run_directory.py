@@ -13,6 +13,8 @@ from filelock import FileLock, Timeout
 
 from ..errors import RunError
 from ..protocols import Sample
+from ..provenance import ENVIRONMENT
+from ..registry import Registry
 from ..spec import RunSpec
 from .atomic import write_json
 from .checkpoint import Checkpoints
@@ -83,12 +85,12 @@ class RunDirectory:
     @property
     def environment(self) -> dict[str, object]:
         """What is known of the machine, the libraries and the data of this run; empty before it began."""
-        file = self.path / "environment.json"
+        file = self.path / ENVIRONMENT
         return dict(json.loads(file.read_text())) if file.is_file() else {}
 
     def record(self, **facts: object) -> None:
         """Adds facts to `environment.json`."""
-        write_json(self.path / "environment.json", {**self.environment, **facts})
+        write_json(self.path / ENVIRONMENT, {**self.environment, **facts})
 
     def check_frozen(self, encoder_fingerprint: str, frozen_fingerprint: str) -> None:
         """Raises `RunError` when encoder or frozen weights differ from those this run was trained with."""
@@ -127,6 +129,19 @@ def versions() -> dict[str, str]:
             found[library] = importlib.metadata.version(library)
         except importlib.metadata.PackageNotFoundError:
             continue
+    return found
+
+
+def providers(spec: RunSpec, registry: Registry) -> dict[str, dict[str, str]]:
+    """For each component of the spec ("encoder clip"), the plugin, distribution and version it comes from."""
+    found = {}
+    for part in (spec.data, spec.encoder, spec.mapper, spec.decoder, *spec.metrics):
+        if part is not None and (plugin := registry.provider(part.kind, part.name)):
+            found[f"{part.kind} {part.name}"] = {
+                "plugin": plugin.name,
+                "distribution": plugin.distribution,
+                "version": plugin.version,
+            }
     return found
 
 

@@ -23,6 +23,7 @@ from .hookspecs import API_VERSION, hookimpl
 from .parts import Dataset, Decoder, Encoder, ImageMetric, Importer, KnowsForeignNames, Mapper, Metric, Restorable
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
 from .shapes import FeatureKind, FeatureShape, Generated, ImageId, ImageSource, Sample, Scores, TokenBatch
+from .shares import Shares
 
 __all__ = [
     "API_VERSION",
@@ -70,6 +71,7 @@ __all__ = [
     "RunStarted",
     "Sample",
     "Scores",
+    "Shares",
     "StepEnded",
     "TokenBatch",
     "UnreadableImage",

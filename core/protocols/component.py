@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import PluginError
+from ..errors import CapfwError, PluginError
 from .shapes import FeatureKind
 
 Kind: TypeAlias = Literal["encoder", "mapper", "decoder", "metric", "dataset", "importer"]
@@ -40,13 +41,23 @@ class ComponentConfig(BaseModel):
         """For a metric: the names of the corpus scores it yields."""
         return ()
 
+    @classmethod
+    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+        """For a data set: the options that read this captions file over this image folder, which both exist.
+
+        None when the file is of another form. `capfw init` asks every data set, and writes the options that are set.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Component:
     """One registered thing.
 
     `target` ("package.model:Class") is imported only when a run needs it. `example` is the smallest configuration
-    that builds offline. `source` cites the paper or project the component comes from.
+    that builds offline. `source` cites the paper or project the component comes from. `starter` holds the options that
+    `capfw init` writes when the component is chosen (none: those without a default are the user's to set), and
+    `is_recommended` lets it choose the component when the user names none.
     """
 
     name: str
@@ -55,19 +66,29 @@ class Component:
     summary: str
     example: ComponentConfig
     source: str = ""
+    starter: ComponentConfig | None = None
+    is_recommended: bool = False
 
     def load(self) -> type:
         """Imports the heavy half and returns its class.
 
-        Raises `PluginError` when the module or the class is missing, and whatever `CapfwError` the module itself raises.
+        Raises `PluginError` when that fails or there is no such class, and whatever `CapfwError` the module itself raises.
         """
         module_name, _, class_name = self.target.partition(":")
         try:
-            loaded = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError) as err:
+            loaded: object = getattr(importlib.import_module(module_name), class_name)
+        except CapfwError:
+            raise
+        except (Exception, SystemExit) as err:  # the module is a stranger's and may raise anything
+            library = err.name if isinstance(err, ModuleNotFoundError) and err.name else ""
+            is_own = library.partition(".")[0] == module_name.partition(".")[0]
+            install = (
+                f"Install what is missing (pip install {library}), or correct" if library and not is_own else "Correct"
+            )
             raise PluginError(
-                f'component "{self.name}": cannot load {self.target}: {err}',
-                fix=f'Install what is missing, or correct the target of "{self.name}".',
+                f'component "{self.name}": cannot load {self.target}: {type(err).__name__}: {err}',
+                fix=f'{install} the package of "{self.name}"; `capfw plugins` names it.',
             ) from err
-        assert isinstance(loaded, type), f"{self.target} is not a class"
+        if not isinstance(loaded, type):
+            raise PluginError(f'component "{self.name}": {self.target} is not a class.', fix="Correct its target.")
         return loaded

@@ -78,7 +78,7 @@ def test_installed_package_is_found(install: Callable[..., Path]) -> None:
 
     assert registry.component("encoder", "third-encoder").summary == "An encoder."
     assert status(registry, "capfw-third") == PluginStatus(
-        "capfw-third-plugin", "capfw-third", "1.2", "ok", ("encoder third-encoder",), ""
+        "capfw-third-plugin", "capfw-third", "1.2", "ok", ("encoder",), ("encoder third-encoder",), ""
     )
 
 

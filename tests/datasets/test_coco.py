@@ -127,3 +127,33 @@ def test_needs_a_split_and_existing_places(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="there is no folder at") as caught:
         CocoConfig.model_validate({"test": {"images": tmp_path / "no", "captions": tmp_path / "no.json"}})
     assert [error["loc"] for error in caught.value.errors()] == [("test", "images"), ("test", "captions")]
+
+
+def test_one_file_is_divided_by_shares(tmp_path: Path) -> None:
+    names = [f"{i}.jpg" for i in range(40)]
+    for name in names:
+        (tmp_path / name).touch()
+    file = tmp_path / "captions.json"
+    images = [{"id": i, "file_name": name} for i, name in enumerate(names)]
+    annotations = [{"image_id": i, "caption": f"{word} {i}"} for i in range(40) for word in ("one", "two")]
+    file.write_text(json.dumps({"images": images, "annotations": annotations}))
+    part = {"images": tmp_path, "captions": file}
+
+    def divided(**shares: float) -> dict[str, list[Any]]:
+        dataset = CocoDataset(CocoConfig.model_validate({"all": part, "shares": {"val": 0.2, "test": 0.2, **shares}}))
+        return {split: [sample.image_id for sample in dataset.samples(split)] for split in dataset.splits}
+
+    first = divided()
+    assert sorted(image_id for ids in first.values() for image_id in ids) == list(range(40))
+    assert list(first) == ["train", "val", "test"]
+    assert divided() == first
+    assert divided(seed=1) != first
+    assert list(divided(test=0)) == ["train", "val"]
+    for options, said in (
+        ({"all": part}, "all needs shares"),
+        ({"train": part, "shares": {}}, "shares divide the images of all"),
+        ({"all": part, "val": part, "shares": {}}, "all already holds every split"),
+        ({}, "name at least one split"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            CocoConfig.model_validate(options)

@@ -229,6 +229,7 @@ def test_shares_divide_images_and_keep_each_where_it_is(tmp_path: Path) -> None:
     tiny = divided(4, val=0.01, test=0.01)
     assert {split: len(ids) for split, ids in tiny.items()} == {"train": 2, "val": 1, "test": 1}
     assert divided(4, val=0)["train"]
+    assert {sum(map(len, divided(3, seed=seed).values())) for seed in range(30)} == {3}
     with pytest.raises(DataError, match="2 images are too few to divide"):
         divided(2)
 

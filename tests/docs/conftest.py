@@ -59,8 +59,10 @@ def _write_photos(folder: Path) -> None:
         (folder / f"captions_{split}.json").write_text(json.dumps(captions), encoding="utf-8")
     shutil.copytree(folder / "images/val", folder / "photos")
     shutil.copy(folder / "captions_val.json", folder / "captions.json")
-    numbers = range(1, 1 + len(drawn.samples("val")))
-    candidates = [{"image_id": number, "caption": "a red circle above a blue square"} for number in numbers]
+    photos = dict(enumerate(drawn.samples("val"), start=1))
+    table = [f'{number}.png,"{text}"' for number, photo in photos.items() for text in photo.references]
+    (folder / "captions.csv").write_text("\n".join(["file,caption", *table]), encoding="utf-8")
+    candidates = [{"image_id": number, "caption": "a red circle above a blue square"} for number in photos]
     (folder / "candidates.json").write_text(json.dumps(candidates), encoding="utf-8")
 
 

@@ -48,7 +48,17 @@ def _gpt2(folder: Path) -> GPT2LMHeadModel:
     tokenizer.train_from_iterator(["a photo of a photo of"] * 9, vocab_size=300, special_tokens=["<|endoftext|>"])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, eos_token="<|endoftext|>")
     fast.save_pretrained(folder)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(fast), n_embd=_WIDTH, n_layer=1, n_head=2, n_positions=128))
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(fast),
+            n_embd=_WIDTH,
+            n_layer=1,
+            n_head=2,
+            n_positions=128,
+            bos_token_id=fast.eos_token_id,
+            eos_token_id=fast.eos_token_id,
+        )
+    )
     model.save_pretrained(folder)
     return model
 

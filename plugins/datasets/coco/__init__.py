@@ -7,7 +7,16 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, hookimpl
+from ....core.protocols import (
+    Component,
+    ComponentConfig,
+    DataError,
+    InputFile,
+    InputFolder,
+    Shares,
+    hookimpl,
+    read_json,
+)
 
 
 class CocoSplit(ComponentConfig):
@@ -24,12 +33,34 @@ class CocoConfig(ComponentConfig):
     train: CocoSplit | None = Field(None, description="Training images.")
     val: CocoSplit | None = Field(None, description="Validation images, which pick the best checkpoint.")
     test: CocoSplit | None = Field(None, description="Test images, scored once at the end.")
+    all: CocoSplit | None = Field(
+        None, description="Images of every split, divided by `shares`; in place of the others."
+    )
+    shares: Shares | None = Field(None, description="How to divide the images of `all`.")
 
     @model_validator(mode="after")
-    def _at_least_one(self) -> Self:
-        if not (self.train or self.val or self.test):
-            raise ValueError("name at least one split: train, val or test.")
+    def _splits_or_shares(self) -> Self:
+        per_split = [name for name in ("train", "val", "test") if getattr(self, name) is not None]
+        if self.all and per_split:
+            raise ValueError(f"all already holds every split: leave it out, or {', '.join(per_split)}.")
+        if self.all and not self.shares:
+            raise ValueError('all needs shares, to be divided: set "shares" to {"val": 0.1, "test": 0.1}.')
+        if self.shares and not self.all:
+            raise ValueError("shares divide the images of all; train, val and test are splits already.")
+        if not self.all and not per_split:
+            raise ValueError("name at least one split: train, val or test; or all, with shares.")
         return self
+
+    @classmethod
+    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+        """One file in COCO's format, to be divided."""
+        try:
+            content = read_json(captions)
+        except DataError:
+            return None
+        if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+            return None
+        return cls(all=CocoSplit(images=images, captions=captions), shares=Shares(val=0.1, test=0.1))
 
 
 @hookimpl
@@ -43,7 +74,7 @@ def register_datasets() -> list[Component]:
             name="coco",
             config=CocoConfig,
             target=f"{__name__}.model:CocoDataset",
-            summary="COCO captions JSON and an image folder per split.",
+            summary="COCO captions JSON and an image folder, per split or to be divided.",
             example=CocoConfig.model_construct(train=nowhere),
             source="Microsoft COCO Captions (Chen et al., 2015, arXiv 1504.00325)",
         )

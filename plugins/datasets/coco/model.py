@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, missing_files, read_json
+from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, Shares, missing_files, read_json
 from . import CocoConfig, CocoSplit
 
 _FORM = 'COCO captions: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.'
@@ -25,6 +25,8 @@ class CocoDataset:
     def __init__(self, config: CocoConfig) -> None:
         given = {"train": config.train, "val": config.val, "test": config.test}
         self._samples = {split: _read_split(part) for split, part in given.items() if part is not None}
+        if config.all and config.shares:
+            self._samples = _divide(_read_split(config.all), config.shares, str(config.all.captions))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -32,6 +34,12 @@ class CocoDataset:
 
     def samples(self, split: str) -> Sequence[Sample]:
         return self._samples[split]
+
+
+def _divide(samples: Sequence[Sample], shares: Shares, where: str) -> dict[str, list[Sample]]:
+    by_id = {sample.image_id: sample for sample in samples}
+    divided = shares.divide(list(by_id), where=where)
+    return {split: [by_id[image_id] for image_id in ids] for split, ids in divided.items() if ids}
 
 
 def _read_split(part: CocoSplit) -> list[Sample]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
-from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, hookimpl
+from ....core.protocols import Component, ComponentConfig, DataError, InputFile, InputFolder, hookimpl, read_json
 
 
 class KarpathyConfig(ComponentConfig):
@@ -26,6 +26,20 @@ class KarpathyConfig(ComponentConfig):
         "(113,287, as most papers do), drop leaves them out (82,783).",
     )
     limit: int | None = Field(None, ge=1, description="Use only the first images of each split; null uses all.")
+
+    @classmethod
+    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+        """Karpathy's format, with the subfolders under which the first image is there."""
+        try:
+            content = read_json(captions)
+        except DataError:
+            return None
+        entries = content.get("images") if isinstance(content, dict) else None
+        first = entries[0] if isinstance(entries, list) and entries else None
+        if not isinstance(first, dict) or not {"filename", "split", "sentences"} <= first.keys():
+            return None
+        is_by_split = (images / str(first["split"]) / str(first["filename"])).is_file()
+        return cls(captions=captions, images=images, **({"subfolders": "split"} if is_by_split else {}))
 
 
 @hookimpl

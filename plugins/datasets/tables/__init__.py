@@ -10,21 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, hookimpl
-
-
-class Shares(ComponentConfig):
-    """How a table without splits is divided. An image's share hangs on its id and `seed`, not on the other images."""
-
-    val: float = Field(0.1, ge=0, lt=1, description="Share of the images for validation; 0 leaves the split out.")
-    test: float = Field(0.1, ge=0, lt=1, description="Share of the images for the test; 0 leaves the split out.")
-    seed: int = Field(0, ge=0, description="Another seed divides the images in another way.")
-
-    @model_validator(mode="after")
-    def _leaves_training_images(self) -> Self:
-        if self.val + self.test >= 1:
-            raise ValueError(f"val and test together take {self.val + self.test:g} of the images: leave some to train.")
-        return self
+from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, Shares, hookimpl
 
 
 class TableConfig(ComponentConfig):
@@ -68,9 +54,25 @@ class CsvConfig(TableConfig):
     columns: Columns = Field(Columns(), description="The table's own names for the columns.")
     delimiter: str = Field(",", pattern=r'^[^"\r\n]$', description='Between columns; "\\t" for TSV.')
 
+    @classmethod
+    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+        """Any table whose first line has a delimiter; columns of usual names are found."""
+        from .recognition import csv_options
+
+        options = csv_options(captions)
+        return None if options is None else cls(images=images, captions=captions, **options)
+
 
 class JsonlConfig(TableConfig):
     """JSON lines in UTF-8: `{"file": ..., "captions": [...]}` or `{"file": ..., "caption": ...}`, `split`, `image_id`."""
+
+    @classmethod
+    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+        """A file whose first line is a JSON object of its own."""
+        from .recognition import jsonl_options
+
+        options = jsonl_options(captions)
+        return None if options is None else cls(images=images, captions=captions, **options)
 
 
 @hookimpl

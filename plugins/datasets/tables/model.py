@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, missing_files
-from . import CsvConfig, JsonlConfig, Shares, TableConfig
+from . import CsvConfig, JsonlConfig, TableConfig
 from .rows import Problem, Row, read_csv, read_jsonl
 
 _SPLITS = ("train", "val", "test")
@@ -148,7 +146,7 @@ def _divide(splits: dict[ImageId, str | None], config: TableConfig) -> dict[str,
             fix="Take out /data/shares, or the splits of the table.",
         )
     if config.shares:
-        return _by_hash(list(splits), config.shares, where)
+        return config.shares.divide(list(splits), where=where)
     if without:
         raise DataError(
             f"{without} of {len(splits)} images are in no split.",
@@ -156,16 +154,3 @@ def _divide(splits: dict[ImageId, str | None], config: TableConfig) -> dict[str,
             fix='Add a "split" with train, val or test to every row, or set /data/shares to {"val": 0.1, "test": 0.1}.',
         )
     return {split: [image_id for image_id, its in splits.items() if its == split] for split in _SPLITS}
-
-
-def _by_hash(image_ids: list[ImageId], shares: Shares, where: str) -> dict[str, list[ImageId]]:
-    """Each id has a place in 0..1: test comes first, then val, then train. One image at least is in each."""
-    places = {i: int(hashlib.sha256(f"{shares.seed} {i}".encode()).hexdigest(), 16) / 2**256 for i in image_ids}
-    ranked = sorted(image_ids, key=places.__getitem__)
-    sorted_places = sorted(places.values())
-    end_test = max(bisect_left(sorted_places, shares.test), shares.test > 0)
-    end_val = max(bisect_left(sorted_places, shares.test + shares.val), end_test + (shares.val > 0))
-    if end_val >= len(ranked):
-        raise DataError(f"{len(ranked)} images are too few to divide.", where=where, fix="Lower /data/shares.")
-    split_of = {i: "test" if n < end_test else "val" if n < end_val else "train" for n, i in enumerate(ranked)}
-    return {split: [image_id for image_id in image_ids if split_of[image_id] == split] for split in _SPLITS}

@@ -40,7 +40,7 @@ class Problem:
 def read_csv(table: Path, columns: Columns, delimiter: str) -> Iterator[Row | Problem]:
     """Rows of a CSV table; empty lines are passed over. Raises `DataError` when the first line names no such columns."""
     # RFC 4180 quoting, strictly: an unclosed quote is an error at its line, not a caption that swallows the file.
-    lines = csv.reader(io.StringIO(_text(table), newline=""), delimiter=delimiter, strict=True)
+    lines = csv.reader(io.StringIO(text_of(table), newline=""), delimiter=delimiter, strict=True)
     header = _header(table, lines, columns)
     while True:
         line = lines.line_num + 1
@@ -73,7 +73,7 @@ def read_csv(table: Path, columns: Columns, delimiter: str) -> Iterator[Row | Pr
 
 def read_jsonl(table: Path) -> Iterator[Row | Problem]:
     """Rows of a JSON lines table; empty lines are passed over."""
-    for line, text in enumerate(_text(table).split("\n"), start=1):
+    for line, text in enumerate(text_of(table).split("\n"), start=1):
         if not text.strip():
             continue
         entry, problem = _entry(text)
@@ -115,7 +115,7 @@ def _problem_of(entry: Any) -> str:
     return ""
 
 
-def _text(table: Path) -> str:
+def text_of(table: Path) -> str:
     """The whole file; bytes that are not UTF-8 become lone surrogates, so that their lines can be named."""
     try:
         return table.read_bytes().decode("utf-8-sig", errors="surrogateescape")

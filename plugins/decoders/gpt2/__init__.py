@@ -211,6 +211,8 @@ def register_decoders() -> list[Component]:
             target=f"{__name__}.model:LanguageModel",
             summary="GPT-2: published, local or from scratch; tuned whole, by adapters, or frozen.",
             example=Gpt2Config(weights="random", num_layers=1, width=32, num_heads=2, max_positions=128),
+            starter=Gpt2Config(weights="gpt2", tuning="full"),
+            is_recommended=True,
             source="GPT-2 (Radford et al., 2019), through transformers; task prompt and prefix as in ClipCap",
         ),
         Component(

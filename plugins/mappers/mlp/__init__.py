@@ -27,6 +27,8 @@ def register_mappers() -> list[Component]:
             target=f"{__name__}.model:MlpMapper",
             summary="Two layers with tanh between, from the pooled embedding to the prefix.",
             example=MlpConfig(prefix_length=2),
+            starter=MlpConfig(prefix_length=10),
+            is_recommended=True,
             source="ClipCap (Mokady et al., 2021, arXiv 2111.09734), section 3.2",
         )
     ]

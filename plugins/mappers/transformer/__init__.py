@@ -53,6 +53,8 @@ def register_mappers() -> list[Component]:
             target=f"{__name__}.model:TransformerMapper",
             summary="Pre-norm Transformer over image tokens and learned prefix queries; pooled or patch tokens.",
             example=TransformerConfig(prefix_length=2, num_layers=1, num_heads=2),
+            starter=TransformerConfig(prefix_length=10),
+            is_recommended=True,
             source="ClipCap (Mokady et al., 2021, arXiv 2111.09734), section 3.2; with torch.nn's encoder layers",
         )
     ]

@@ -82,6 +82,7 @@ def register_metrics() -> list[Component]:
             target=f"{__name__}.model:Bleu",
             summary="BLEU-1 to BLEU-4: n-gram precision with a brevity penalty.",
             example=BleuConfig(),
+            is_recommended=True,
             source='Papineni et al., 2002, "BLEU: a Method for Automatic Evaluation of Machine Translation"',
         ),
         Component(
@@ -90,6 +91,7 @@ def register_metrics() -> list[Component]:
             target=f"{__name__}.model:RougeL",
             summary="ROUGE-L: F-measure of the longest common subsequence (beta 1.2).",
             example=RougeLConfig(),
+            is_recommended=True,
             source='Lin, 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"',
         ),
         Component(
@@ -98,6 +100,7 @@ def register_metrics() -> list[Component]:
             target=f"{__name__}.model:Cider",
             summary="CIDEr-D: agreement with the references, rare n-grams counting more.",
             example=CiderConfig(),
+            is_recommended=True,
             source='Vedantam et al., 2015, "CIDEr: Consensus-based Image Description Evaluation", arXiv 1411.5726',
         ),
         Component(

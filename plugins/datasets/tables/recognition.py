@@ -1,0 +1,65 @@
+"""Looks into a captions file for `capfw init`: is it a table, which columns has it, does it name splits."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ....core.protocols import DataError, Shares
+from . import Columns
+from .rows import Problem, Row, read_csv, read_jsonl, text_of
+
+_DELIMITERS = (",", "\t", ";", "|")
+_USUAL_NAMES = {
+    "file": ("file", "file_name", "filename", "image", "image_name", "image_file", "image_path", "path", "filepath"),
+    "caption": ("caption", "captions", "text", "description", "sentence", "comment"),
+    "split": ("split",),
+    "image_id": ("image_id",),
+}
+
+
+def csv_options(table: Path) -> dict[str, Any] | None:
+    """Columns, delimiter and shares of a CSV table; None when the first line is no list of column names."""
+    first_line = text_of(table).lstrip().partition("\n")[0].strip("\r")
+    delimiter = max(_DELIMITERS, key=first_line.count)
+    if first_line.startswith(("{", "[")) or delimiter not in first_line:
+        return None
+    try:
+        header = [name.strip() for name in next(csv.reader([first_line], delimiter=delimiter))]
+    except csv.Error:
+        return None
+    found = {option: name for option, names in _USUAL_NAMES.items() if (name := _first(names, header))}
+    named = {option: name for option, name in found.items() if name != option}
+    columns = Columns(**named)
+    options: dict[str, Any] = {"columns": columns} if named else {}
+    if delimiter != ",":
+        options["delimiter"] = delimiter
+    return options | _shares(read_csv(table, columns, delimiter))
+
+
+def jsonl_options(table: Path) -> dict[str, Any] | None:
+    """Shares of a JSON lines table; None when the first line is no JSON object of one image."""
+    first_line = text_of(table).lstrip().partition("\n")[0]
+    try:
+        entry = json.loads(first_line)
+    except ValueError:
+        return None
+    return _shares(read_jsonl(table)) if isinstance(entry, dict) and "images" not in entry else None
+
+
+def _first(names: Iterable[str], header: Iterable[str]) -> str | None:
+    """The column of the likeliest name, in whatever case."""
+    by_lower = {column.lower(): column for column in header}
+    return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+def _shares(rows: Iterable[Row | Problem]) -> dict[str, Any]:
+    """Shares, unless a row names a split itself. Columns that are not there are told when the data set is read."""
+    try:
+        has_splits = any(isinstance(row, Row) and row.split for row in rows)
+    except DataError:
+        has_splits = False
+    return {} if has_splits else {"shares": Shares(val=0.1, test=0.1)}
