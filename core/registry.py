@@ -159,6 +159,12 @@ class Registry:
         )
         raise PluginError(f'no {kind} is called "{name}".', fix="\n".join(lines))
 
+    def plugin_of(self, kind: Kind, name: str) -> object:
+        """The module or object that registers the component. Raises `PluginError` as `component` does."""
+        self.component(kind, name)
+        owner, _ = self._owners[kind, name][0]
+        return next(loaded for loaded, plugin in self._objects if plugin is owner)
+
     def _status(self, plugin: _Plugin) -> PluginStatus:
         named = [(kind, component.name) for kind in KINDS for component in plugin.components.get(kind, ())]
         taken = [key for key in named if len(self._owners[key]) > 1]

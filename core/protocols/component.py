@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
@@ -58,6 +59,10 @@ class Component:
     that builds offline. `source` cites the paper or project the component comes from. `starter` holds the options that
     `capfw init` writes when the component is chosen (none: those without a default are the user's to set), and
     `is_recommended` lets it choose the component when the user names none.
+
+    `write_example` is for a component that reads files of the user's, which `example` can only name: it writes the
+    smallest such files into an empty folder and returns the configuration that reads them. The conformance kit then
+    builds that one. What it needs beyond the standard library it imports itself.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Component:
     source: str = ""
     starter: ComponentConfig | None = None
     is_recommended: bool = False
+    write_example: Callable[[Path], ComponentConfig] | None = None
 
     def load(self) -> type:
         """Imports the heavy half and returns its class.
