@@ -33,7 +33,17 @@ from ..describe import find
 from ..errors import PluginError
 from ..protocols import Component
 from ..registry import Registry
-from . import building, datasets, decoders, descriptions, encoders, generation, mappers, metrics  # noqa: F401 (add checks)
+from . import (  # noqa: F401 (they add their checks)
+    building,
+    datasets,
+    decoders,
+    descriptions,
+    encoders,
+    generation,
+    importers,
+    mappers,
+    metrics,
+)
 from .checks import Check, CheckResult, Outcome, registered, results
 from .subjects import Subject, subjects, subjects_of, variants
 

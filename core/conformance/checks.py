@@ -70,7 +70,7 @@ class Check:
         """Whether the subject makes this promise."""
         if self.kind not in (None, subject.kind):
             return False
-        return not subject.changes if self.is_light else subject.can_be_built
+        return not (self.is_light and subject.changes)
 
     def run(self, subject: Subject) -> CheckResult:
         """Never raises: whatever the component raises is a failure, with the advice of this check."""

@@ -25,6 +25,7 @@ from ..protocols import (
     Decoder,
     Encoder,
     FeatureShape,
+    Importer,
     Kind,
     Mapper,
     Metric,
@@ -38,6 +39,7 @@ PROTOCOLS: Mapping[str, Any] = {
     "decoder": Decoder,
     "metric": Metric,
     "dataset": Dataset,
+    "importer": Importer,
 }
 CAPTIONS = (
     "a red circle above a blue square",
@@ -73,11 +75,6 @@ class Subject:
     def options(self) -> str:
         """The changed options as in JSON; empty for the example itself."""
         return ", ".join(f"{name} {json.dumps(value)}" for name, value in self.changes.items())
-
-    @property
-    def can_be_built(self) -> bool:
-        """Whether the kit knows how this kind is built."""
-        return self.kind in PROTOCOLS
 
     @cached_property
     def config(self) -> ComponentConfig:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from sound_models import Brightness, Eye, Folder, Length, Map, PooledMap, Voice
+from sound_models import Brightness, Elsewhere, Eye, Folder, Length, Map, PooledMap, Voice
 from sound_toys import EyeConfig, MapConfig, VoiceConfig
 from torch import Tensor, nn
 
 from capfw.core.protocols import (
     CapfwError,
     FeatureShape,
+    ForeignFeatures,
     Generated,
     GenerateOptions,
     Sample,
@@ -306,3 +307,8 @@ class ReferencesAreCaptions(Folder):
 class ImagesDecode(Folder):
     def samples(self, split: str) -> Sequence[Sample]:
         return [replace(sample, image=sample.image.with_suffix(".txt")) for sample in super().samples(split)]
+
+
+class LeavesStrangersAlone(Elsewhere):
+    def features(self, file: Path) -> ForeignFeatures:
+        return ForeignFeatures(torch.zeros(0, 3))

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import Field, field_serializer
-from sound_toys import EyeConfig, FolderConfig, LengthConfig, MapConfig, PooledMapConfig, VoiceConfig, toy
+from sound_toys import (
+    ElsewhereConfig,
+    EyeConfig,
+    FolderConfig,
+    LengthConfig,
+    MapConfig,
+    PooledMapConfig,
+    VoiceConfig,
+    toy,
+)
 
 from capfw.core.protocols import Component, ComponentConfig, hookimpl
 
@@ -82,6 +91,12 @@ class Datasets(Plugin):
         return [self.component]
 
 
+class Importers(Plugin):
+    @hookimpl
+    def register_importers(self) -> list[Component]:
+        return [self.component]
+
+
 @dataclass(frozen=True)
 class Broken:
     """A plugin with one component, and what is said of it."""
@@ -153,4 +168,5 @@ BROKEN: dict[str, Broken] = {
     **spoiled(Datasets, FolderConfig, "asked again", "samples-in-one-order"),
     **spoiled(Datasets, FolderConfig, "has references ('a dark picture', ' ')", "references-are-captions"),
     **spoiled(Datasets, FolderConfig, "cannot be read", "images-decode"),
+    **spoiled(Importers, ElsewhereConfig, "took a file of nobody for its own", "leaves-strangers-alone"),
 }

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from sound_toys import EyeConfig, FolderConfig, LengthConfig, MapConfig, VoiceConfig
+from sound_toys import ElsewhereConfig, EyeConfig, FolderConfig, LengthConfig, MapConfig, VoiceConfig
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from capfw.core.protocols import (
     ComponentError,
     FeatureShape,
+    ForeignCheckpoint,
+    ForeignFeatures,
     Generated,
     GenerateOptions,
     GreedyOptions,
@@ -176,3 +178,14 @@ class Folder:
     def samples(self, split: str) -> Sequence[Sample]:
         files = sorted(self.config.images.glob(f"{split}-*.png"))
         return [Sample(file.stem, file, (file.with_suffix(".txt").read_text(),)) for file in files]
+
+
+class Elsewhere:
+    def __init__(self, config: ElsewhereConfig) -> None:
+        self.config = config
+
+    def checkpoint(self, shapes: Mapping[str, tuple[int, ...]], embed_dim: int | None) -> ForeignCheckpoint | None:
+        return ForeignCheckpoint({}, shapes["elsewhere"][0]) if "elsewhere" in shapes else None
+
+    def features(self, file: Path) -> ForeignFeatures | None:
+        return None

@@ -37,6 +37,10 @@ class LengthConfig(ComponentConfig):
         return ("length",)
 
 
+class ElsewhereConfig(ComponentConfig):
+    pass
+
+
 class FolderConfig(ComponentConfig):
     images: InputFolder = Field(description="Folder with an image, and a caption in a text file, per sample.")
 
@@ -89,3 +93,8 @@ def register_metrics() -> list[Component]:
 @hookimpl
 def register_datasets() -> list[Component]:
     return [toy("folder", FolderConfig, "Folder")]
+
+
+@hookimpl
+def register_importers() -> list[Component]:
+    return [toy("elsewhere", ElsewhereConfig, "Elsewhere")]
