@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import plugins, runs, specs
+from .commands import authoring, plugins, runs, specs
 
 
 class _Group(click.Group):
@@ -52,5 +52,6 @@ for command in (
     specs.schema,
     specs.spec_group,
     plugins.plugins,
+    authoring.new,
 ):
     main.add_command(command)
