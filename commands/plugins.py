@@ -13,7 +13,7 @@ from .shared import AS_JSON, registry_of
 @AS_JSON
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """List plugins and their components; `plugins show NAME` prints the options of one."""
+    """List plugins and their components; `plugins show NAME` prints the options of one, `plugins check NAME` tests it."""
     if ctx.invoked_subcommand is not None:
         return
     from dataclasses import asdict
@@ -53,3 +53,30 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
             default = "required" if option.is_required else f"default {json.dumps(option.default)}"
             click.echo(f"  {option.name}: {option.type}; {default}\n      {option.description}")
         click.echo(f"In a spec:\n  {about.fragment}")
+
+
+@plugins.command()
+@click.argument("name")
+@AS_JSON
+@click.pass_context
+def check(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Run the conformance checks of a component. NAME may be KIND/NAME. Exits with 1 when one fails."""
+    from collections import Counter
+    from dataclasses import asdict
+
+    from ..core.conformance import check_each
+
+    found = []
+    for result in check_each(name, registry_of(ctx)):
+        found.append(result)
+        if not as_json:
+            under = f" with {result.options}" if result.options else ""
+            click.echo(f"{result.outcome:<8} {result.kind} {result.component}{under}: {result.check}")
+            for line in (*result.message.splitlines(), *result.advice.splitlines()):
+                click.echo(f"    {line}")
+    counts = Counter(result.outcome for result in found)
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in found]))
+    else:
+        click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("passed", "failed", "skipped")))
+    ctx.exit(1 if counts["failed"] else 0)

@@ -42,16 +42,24 @@ def describe(registry: Registry, name: str) -> tuple[Description, ...]:
 
     Raises `PluginError` with the nearest name when there is none.
     """
+    return tuple(_describe(kind, component) for kind, component in find(registry, name))
+
+
+def find(registry: Registry, name: str) -> tuple[tuple[Kind, Component], ...]:
+    """The components called `name`, of whatever kind, or the one called "kind/name".
+
+    Raises `PluginError` with the nearest name when there is none.
+    """
     kind_wanted, _, bare = name.rpartition("/")
     known = [(kind, component) for kind in KINDS for component in registry.components(kind)]
-    found = [(kind, c) for kind, c in known if c.name == bare and kind_wanted in ("", kind)]
+    found = tuple((kind, c) for kind, c in known if c.name == bare and kind_wanted in ("", kind))
     if kind_wanted in KINDS and not found:
         registry.component(kind_wanted, bare)  # says what there is, and which plugins are broken
     if not found:
         close = nearest(name, [*(c.name for _, c in known), *(f"{kind}/{c.name}" for kind, c in known)])
         hint = f'Did you mean "{close}"?  ' if close else ""
         raise PluginError(f'no component is called "{name}".', fix=hint + "`capfw plugins` lists them.")
-    return tuple(_describe(kind, component) for kind, component in found)
+    return found
 
 
 def _describe(kind: Kind, component: Component) -> Description:

@@ -88,6 +88,13 @@ def contradictions(model: type[BaseModel], value: object) -> list[tuple[str, obj
     ]
 
 
+def listed_values(field: FieldInfo) -> tuple[object, ...]:
+    """The values a field lists (`Literal`), of a union those of every member; none where any number is allowed."""
+    return tuple(
+        value for leaf, _ in _leaves(field.annotation) if get_origin(leaf) is Literal for value in get_args(leaf)
+    )
+
+
 def shown(value: object) -> str:
     """A value as JSON writes it, cut to 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)

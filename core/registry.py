@@ -139,6 +139,12 @@ class Registry:
         )
         raise PluginError(f'no {kind} is called "{name}".', fix="\n".join(lines))
 
+    def plugin_of(self, kind: Kind, name: str) -> object:
+        """The module or object that registers the component. Raises `PluginError` as `component` does."""
+        self.component(kind, name)
+        owner, _ = self._owners[kind, name][0]
+        return next(loaded for loaded, plugin in self._objects if plugin is owner)
+
     def _clash(self, kind: Kind, name: str) -> PluginError:
         labels = " and ".join(plugin.label for plugin, _ in self._owners[kind, name])
         return PluginError(

@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PlainSerializer, ValidationError
 
 from .document import override, parse_override, read_document
 from .errors import PluginError, Problem, SpecError, nearest
-from .fields import shown
+from .fields import listed_values, shown
 from .problems import from_pydantic, pointer
 from .protocols import (
     Component,
@@ -184,8 +184,7 @@ def _options_that_emit(encoder: Part, wanted: FeatureKind) -> list[tuple[str, ob
     return [
         (pointer(["encoder", name]), value)
         for name, field in encoder.component.config.model_fields.items()
-        if get_origin(field.annotation) is Literal
-        for value in get_args(field.annotation)
+        for value in listed_values(field)
         if encoder.config.model_copy(update={name: value}).emitted_features() == wanted
     ]
 

@@ -41,7 +41,8 @@ def _at(pointer: str) -> Iterator[None]:
 
 
 @contextmanager
-def _seeded(seed: int, what: str) -> Iterator[None]:
+def seeded(seed: int, what: str) -> Iterator[None]:
+    """Random numbers of torch start from `seed` and `what` inside, and are as they were after."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {what}".encode()).digest()[:7], "big"))
         yield
@@ -61,8 +62,13 @@ def _expect(part: Part, built: object, protocol: Callable[..., PartT]) -> PartT:
 
 def build_encoder(spec: RunSpec) -> Encoder:
     """The encoder, frozen and in eval mode."""
-    with _at("/encoder"), _seeded(spec.seed, "encoder"):
+    with _at("/encoder"), seeded(spec.seed, "encoder"):
         encoder = _expect(spec.encoder, spec.encoder.component.load()(spec.encoder.config), Encoder)
+    return frozen(encoder)
+
+
+def frozen(encoder: Encoder) -> Encoder:
+    """The same encoder in eval mode, without gradients."""
     for parameter in encoder.parameters():
         parameter.requires_grad_(False)
     return encoder.train(False)
@@ -89,15 +95,15 @@ def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> No
     """Lets the decoder write what it learns from the training captions; done once per run directory."""
     assets.mkdir(parents=True, exist_ok=True)
     captions = (reference for sample in samples for reference in sample.references)
-    with _at("/decoder"), _seeded(spec.seed, "assets"):
+    with _at("/decoder"), seeded(spec.seed, "assets"):
         spec.decoder.component.load().prepare(spec.decoder.config, captions=captions, assets=assets)  # type: ignore[attr-defined]
 
 
 def build_model(spec: RunSpec, features: FeatureShape, assets: Path) -> CaptioningModel:
     """Mapper and decoder for features of this shape, checked to fit each other."""
-    with _at("/decoder"), _seeded(spec.seed, "decoder"):
+    with _at("/decoder"), seeded(spec.seed, "decoder"):
         decoder = _expect(spec.decoder, spec.decoder.component.load()(spec.decoder.config, assets=assets), Decoder)
-    with _at("/mapper"), _seeded(spec.seed, "mapper"):
+    with _at("/mapper"), seeded(spec.seed, "mapper"):
         mapper_class = spec.mapper.component.load()
         built = mapper_class(spec.mapper.config, features=features, embed_dim=decoder.embed_dim)
         mapper = _expect(spec.mapper, built, Mapper)

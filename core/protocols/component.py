@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -43,6 +45,10 @@ class Component:
 
     `target` ("package.model:Class") is imported only when a run needs it. `example` is the smallest configuration
     that builds offline. `source` cites the paper or project the component comes from.
+
+    `write_example` is for a component that reads files of the user's, which `example` can only name: it writes the
+    smallest such files into an empty folder and returns the configuration that reads them. The conformance kit then
+    builds that one. What it needs beyond the standard library it imports itself.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Component:
     summary: str
     example: ComponentConfig
     source: str = ""
+    write_example: Callable[[Path], ComponentConfig] | None = None
 
     def load(self) -> type:
         """Imports the heavy half and returns its class.

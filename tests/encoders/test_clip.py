@@ -298,3 +298,13 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(BadCheckpoint, match=r"bomb\.pt"):
         build(model=ARCHITECTURE, weights=str(tmp_path / "bomb.pt"))
     assert not Path("executed").exists()
+
+
+def test_a_line_thinner_than_a_pixel_is_still_an_image() -> None:
+    """resize_mode "longest": 300 x 3 at 32 pixels would be a third of a pixel high, which open_clip cannot resize to."""
+    encoder = build(model=ARCHITECTURE, weights="random", resize_mode="longest")
+    thin = encoder.preprocess(Image.new("RGB", (300, 3), "white"))
+    assert thin.shape == (3, 32, 32)
+    assert thin[0, 15:17].max() > thin[0, 0].max()  # white across the middle, padding above
+    plain = photo()
+    assert torch.equal(encoder.preprocess(plain), encoder.transform(plain))  # all others as open_clip has them

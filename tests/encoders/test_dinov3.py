@@ -293,6 +293,14 @@ def test_options_without_effect_are_refused(options: dict[str, Any], word: str) 
         DinoV3Config(**options)
 
 
+def test_the_head_is_random_on_a_random_backbone_and_published_on_any_other() -> None:
+    assert DinoV3Config(weights="random").head_source == "random"
+    assert DinoV3Config().head_source == "published"
+    assert DinoV3Config(weights="random", head_weights="published").head_source == "published"
+    old = DinoV3Config(features="tokens", head_weights="published")  # as specs were once resolved
+    assert not old.uses_head
+
+
 def test_missing_named_file_says_how_to_get_it() -> None:
     for field in ("weights", "head_weights"):
         with pytest.raises(ValidationError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +33,28 @@ class CocoConfig(ComponentConfig):
         return self
 
 
+def _write_example(folder: Path) -> CocoConfig:
+    """Three images a split, two captions each."""
+    from PIL import Image  # only here: this half is light
+
+    parts = {}
+    for first, split in ((1, "train"), (11, "val"), (21, "test")):
+        images, captions = folder / split, folder / f"captions_{split}.json"
+        images.mkdir()
+        ids = range(first, first + 3)
+        for image_id in ids:
+            Image.new("RGB", (32, 24), (image_id, 0, 0)).save(images / f"{image_id:012}.png")
+        content = {
+            "images": [{"id": image_id, "file_name": f"{image_id:012}.png"} for image_id in ids],
+            "annotations": [
+                {"image_id": image_id, "caption": f"{word} red picture"} for image_id in ids for word in ("a", "one")
+            ],
+        }
+        captions.write_text(json.dumps(content), encoding="utf-8")
+        parts[split] = CocoSplit(images=images, captions=captions)
+    return CocoConfig(**parts)
+
+
 @hookimpl
 def register_datasets() -> list[Component]:
     """The data set "coco"."""
@@ -45,6 +68,7 @@ def register_datasets() -> list[Component]:
             target=f"{__name__}.model:CocoDataset",
             summary="COCO captions JSON and an image folder per split.",
             example=CocoConfig.model_construct(train=nowhere),
+            write_example=_write_example,
             source="Microsoft COCO Captions (Chen et al., 2015, arXiv 1504.00325)",
         )
     ]

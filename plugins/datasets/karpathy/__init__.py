@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,22 @@ class KarpathyConfig(ComponentConfig):
     limit: int | None = Field(None, ge=1, description="Use only the first images of each split; null uses all.")
 
 
+def _write_example(folder: Path) -> KarpathyConfig:
+    """Two images a split; one folder serves both values of `subfolders`."""
+    from PIL import Image  # only here: this half is light
+
+    entries = []
+    for number, split in enumerate(("train", "train", "val", "val", "test", "test", "restval")):
+        name = f"{number}.png"
+        (folder / split).mkdir(exist_ok=True)
+        Image.new("RGB", (32, 24), (number, 0, 0)).save(folder / split / name)
+        sentences = [{"raw": "a dark picture"}, {"raw": "nothing to see"}]
+        entries.append({"imgid": number, "filename": name, "filepath": split, "split": split, "sentences": sentences})
+    captions = folder / "dataset.json"
+    captions.write_text(json.dumps({"images": entries}), encoding="utf-8")
+    return KarpathyConfig(captions=captions, images=folder)
+
+
 @hookimpl
 def register_datasets() -> list[Component]:
     """The data set "karpathy"."""
@@ -38,6 +55,7 @@ def register_datasets() -> list[Component]:
             target=f"{__name__}.model:KarpathyDataset",
             summary="Karpathy's JSON file with its splits, and an image folder.",
             example=KarpathyConfig.model_construct(captions=Path("dataset_coco.json"), images=Path("coco")),
+            write_example=_write_example,
             source="Deep Visual-Semantic Alignments (Karpathy and Fei-Fei, 2015, arXiv 1412.2306)",
         )
     ]

@@ -5,6 +5,7 @@ A split is made of images, never of captions: all rows of one image stand in the
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal, Self
 
@@ -73,6 +74,30 @@ class JsonlConfig(TableConfig):
     """JSON lines in UTF-8: `{"file": ..., "captions": [...]}` or `{"file": ..., "caption": ...}`, `split`, `image_id`."""
 
 
+def _example_images(folder: Path) -> list[str]:
+    """Writes ten small images; returns their file names."""
+    from PIL import Image  # only here: this half is light
+
+    names = [f"{number}.png" for number in range(10)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (32, 24), (number, 0, 0)).save(folder / name)
+    return names
+
+
+def _write_csv_example(folder: Path) -> CsvConfig:
+    rows = [f'{name},"a picture, {word}"' for name in _example_images(folder) for word in ("dark", "small")]
+    table = folder / "captions.csv"
+    table.write_text("\n".join(["file,caption", *rows]), encoding="utf-8")
+    return CsvConfig(images=folder, captions=table, shares=Shares())
+
+
+def _write_jsonl_example(folder: Path) -> JsonlConfig:
+    rows = [{"file": name, "captions": ["a dark picture", "a small one"]} for name in _example_images(folder)]
+    table = folder / "captions.jsonl"
+    table.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return JsonlConfig(images=folder, captions=table, shares=Shares())
+
+
 @hookimpl
 def register_datasets() -> list[Component]:
     """The data sets "csv" and "jsonl"."""
@@ -83,6 +108,7 @@ def register_datasets() -> list[Component]:
             target=f"{__name__}.model:CsvDataset",
             summary="A CSV table with one row per caption, and an image folder.",
             example=CsvConfig.model_construct(images=Path("images"), captions=Path("captions.csv"), shares=Shares()),
+            write_example=_write_csv_example,
         ),
         Component(
             name="jsonl",
@@ -92,5 +118,6 @@ def register_datasets() -> list[Component]:
             example=JsonlConfig.model_construct(
                 images=Path("images"), captions=Path("captions.jsonl"), shares=Shares()
             ),
+            write_example=_write_jsonl_example,
         ),
     ]

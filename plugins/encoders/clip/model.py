@@ -42,6 +42,8 @@ class ClipEncoder(nn.Module):
         self.feature_shape = FeatureShape(num_tokens=features.shape[1], dim=features.shape[2])
 
     def preprocess(self, image: Image) -> Tensor:
+        if self.preprocessing.resize_mode == "longest":
+            image = _thick_enough(image, max(self.preprocessing.input_size[1:]))
         pixels: Tensor = self.transform(image)
         return pixels
 
@@ -76,6 +78,12 @@ class ClipEncoder(nn.Module):
                 fix='Set "features" to "pooled".',
             ) from err
         return grid.flatten(2).transpose(1, 2)  # (B, D, H, W) -> (B, H * W, D)
+
+
+def _thick_enough(image: Image, side: int) -> Image:
+    """The image, of which no side may shrink to nothing when the longer one becomes `side` pixels: open_clip fails then."""
+    least = -(-max(image.size) // side)
+    return image if min(image.size) >= least else image.resize((max(image.width, least), max(image.height, least)))
 
 
 def _build_tower(source: TowerSource) -> nn.Module:

@@ -33,10 +33,11 @@ class DinoV3Config(ComponentConfig):
         description="The backbone: Meta's file as downloaded; or \"published\": for ViT-L/16 that file in torch.hub's "
         'folder, for other sizes timm\'s own copy; or "random".',
     )
-    head_weights: Weights = Field(
-        "published",
+    head_weights: Weights | None = Field(
+        None,
         description='The dino.txt head, for pooling "dinotxt": Meta\'s file as downloaded; or "published": that file '
-        "beside the backbone's, or in torch.hub's folder; or \"random\". Its text tower is left out.",
+        "beside the backbone's, or in torch.hub's folder; or \"random\". Its text tower is left out. Absent: random on "
+        "a random backbone, else published.",
     )
     features: FeatureKind = Field("pooled", description="One embedding per image, or the backbone's patch tokens.")
     pooling: Literal["dinotxt", "cls"] = Field(
@@ -62,6 +63,11 @@ class DinoV3Config(ComponentConfig):
         """Whether the dino.txt head is needed."""
         return self.features == "pooled" and self.pooling == "dinotxt"
 
+    @property
+    def head_source(self) -> str:
+        """`head_weights`, with what its absence stands for written out."""
+        return self.head_weights or ("random" if self.weights == "random" else "published")
+
     @field_validator("weights", "head_weights", mode="wrap")
     @classmethod
     def _say_how_to_get_a_missing_file(cls, value: Any, validate: Callable[[Any], str]) -> str:
@@ -78,7 +84,8 @@ class DinoV3Config(ComponentConfig):
             raise ValueError('"pooling" has no effect on features "tokens"; remove it, or set features to "pooled"')
         if self.features == "pooled" and self.include_registers:
             raise ValueError('"include_registers" has no effect on features "pooled"; remove it')
-        if not self.uses_head and self.head_weights != "published":
+        # "published" was the default once, and stands in resolved specs of that time.
+        if not self.uses_head and self.head_weights not in (None, "published"):
             raise ValueError('"head_weights" has no effect here: only pooling "dinotxt" uses the head; remove it')
         if self.resize is not None and self.resize < self.image_size:
             raise ValueError(f"resize {self.resize} is smaller than image_size {self.image_size}")
@@ -97,7 +104,7 @@ def register_encoders() -> list[Component]:
             config=DinoV3Config,
             target=f"{__name__}.model:DinoV3Encoder",
             summary="DINOv3 with the dino.txt head: image embedding, [CLS] or patch tokens.",
-            example=DinoV3Config(model_args=TINY, weights="random", head_weights="random", image_size=32),
+            example=DinoV3Config(model_args=TINY, weights="random", image_size=32),
             source='Siméoni et al., 2025, "DINOv3", arXiv 2508.10104; Jose et al., 2024, "DINOv2 Meets Text", '
             "arXiv 2412.16334",
         )

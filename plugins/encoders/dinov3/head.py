@@ -49,7 +49,7 @@ class DinoTextHead(nn.Module):
 def build_head(config: DinoV3Config, backbone: Eva, *, beside: Path | None) -> DinoTextHead:
     """The head for this backbone. `beside`: the backbone's file, where the published head is looked for first."""
     width, num_heads = backbone.embed_dim, backbone.blocks[0].attn.num_heads
-    if config.head_weights == "random":
+    if config.head_source == "random":
         return DinoTextHead(width, num_heads, num_blocks=2)
     file = _find(config, beside)
     state = {
@@ -77,8 +77,8 @@ def _official_name(name: str) -> str:
 
 
 def _find(config: DinoV3Config, beside: Path | None) -> Path:
-    if config.head_weights != "published":
-        places = [Path(config.head_weights)]
+    if config.head_source != "published":
+        places = [Path(config.head_source)]
     else:
         places = [folder / HEAD_FILE for folder in ([beside.parent] if beside else []) + [hub_folder()]]
     for place in places:

@@ -1,0 +1,191 @@
+"""Checks of what every plugin says about its components: nothing is built, and the plugin must have stayed light."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
+from typing import get_args
+
+from pydantic import BaseModel, PydanticUserError, ValidationError
+
+from ..errors import CapfwError, MissingLibrary
+from ..protocols import Component, ComponentConfig
+from .checks import check, require
+from .subjects import NotChecked, Subject
+from .surroundings import random_states, settings
+
+HEAVY = frozenset(
+    {"torch", "torchvision", "torchaudio", "transformers", "timm", "open_clip", "accelerate", "peft", "numpy", "scipy"}
+    | {"pandas", "sklearn", "cv2", "tensorflow", "jax", "flax", "onnxruntime"}
+)
+_SECONDS = 120
+_IMPORT = """
+import importlib, json, sys
+before = set(sys.modules)
+importlib.import_module(sys.argv[1])
+print()
+print(json.dumps(sorted({name.partition(".")[0] for name in set(sys.modules) - before})))
+"""
+
+
+@check(
+    "imports-light",
+    None,
+    is_light=True,
+    advice="Import it in the module that `target` names, not where the component is registered: `capfw --help`, "
+    "`plugins` and `validate` import every plugin.",
+)
+def imports_light(subject: Subject) -> None:
+    """The module that registers the component imports no torch and no other heavy library."""
+    plugin = subject.plugin
+    module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
+    if module == "__main__":
+        raise NotChecked("the plugin stands in the script itself, which cannot be imported again.")
+    heavy = sorted(HEAVY & _imported_by(module))
+    require(not heavy, f"importing {module} imports {', '.join(heavy)}.")
+
+
+@cache
+def _imported_by(module: str) -> frozenset[str]:
+    """Top-level packages that a fresh interpreter loads with a module."""
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT, module],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_SECONDS,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    last_words = (done.stderr.strip() or "it says nothing").splitlines()[-1]
+    require(done.returncode == 0, f"a fresh interpreter cannot import {module}: {last_words}")
+    return frozenset(json.loads(done.stdout.splitlines()[-1]))
+
+
+@check(
+    "registers-the-same-twice",
+    None,
+    is_light=True,
+    advice="Define the config class in the module, not in the hook, and let the hook return the same components always.",
+)
+def registers_the_same_twice(subject: Subject) -> None:
+    """The hook answers the same whenever it is called."""
+    first, second = _registered(subject), _registered(subject)
+    require(first == second, "the hook returned other components when it was called again.")
+    require(subject.component in first, "the hook no longer returns the component it returned at first.")
+
+
+@check(
+    "registers-without-side-effects",
+    None,
+    is_light=True,
+    advice="Let the hook do nothing but return components: no seed, no download, no device, no setting.",
+)
+def registers_without_side_effects(subject: Subject) -> None:
+    """The hook draws no random number and changes no setting of the process."""
+    before = {**settings(), **random_states()}
+    _registered(subject)
+    after = {**settings(), **random_states()}
+    touched = [name for name in before if before[name] != after[name]]
+    require(not touched, f"calling the hook changed {', '.join(touched)}.")
+
+
+def _registered(subject: Subject) -> list[Component]:
+    return list(getattr(subject.plugin, f"register_{subject.kind}s")())
+
+
+@check("has-summary", None, is_light=True, advice="Say in one line what the component is: Component(summary=...).")
+def has_summary(subject: Subject) -> None:
+    """`summary` says in one line what the component is."""
+    summary = subject.component.summary
+    require(bool(summary.strip()), "its summary is empty.")
+    require("\n" not in summary.strip(), "its summary has several lines.")
+
+
+@check(
+    "describes-options",
+    None,
+    is_light=True,
+    advice='Describe each: Field(..., description="What it does, with the unit and what null stands for.").',
+)
+def describes_options(subject: Subject) -> None:
+    """Every option, also of the objects within it, has a description."""
+    bare = [
+        f"{model.__name__}.{name}"
+        for model in _models(subject.component.config, set())
+        for name, option in model.model_fields.items()
+        if not (option.description or "").strip()
+    ]
+    require(not bare, f"no description for {', '.join(bare)}.")
+
+
+def _models(annotation: object, seen: set[type]) -> Iterator[type[BaseModel]]:
+    """The models in a type, and in the types of their fields."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, BaseModel) and annotation not in seen:
+            seen.add(annotation)
+            yield annotation
+            for field in annotation.model_fields.values():
+                yield from _models(field.annotation, seen)
+        return
+    for argument in get_args(annotation):
+        yield from _models(argument, seen)
+
+
+@check(
+    "has-json-schema",
+    None,
+    is_light=True,
+    advice="Use types that JSON has (numbers, strings, lists, nested models), or give yours a "
+    "`__get_pydantic_json_schema__`; editors complete specs from `capfw schema`.",
+)
+def has_json_schema(subject: Subject) -> None:
+    """The options have a JSON Schema."""
+    try:
+        subject.component.config.model_json_schema()
+    except PydanticUserError as err:
+        require(False, f"JSON Schema cannot be made of {subject.component.config.__name__}: {err.message}")
+
+
+@check(
+    "survives-json",
+    None,
+    is_light=True,
+    advice="Write every option as the JSON it is read from: a resolved spec must run again unchanged.",
+)
+def survives_json(subject: Subject) -> None:
+    """The example, written as JSON with every default, is read back equal."""
+    config = subject.config
+    try:
+        again = _read_back(config)
+        _read_back(subject.component.example)  # what `capfw plugins show` prints, whose files need not exist
+    except (ValidationError, ValueError, TypeError) as err:  # the last two: a value that JSON does not have
+        require(False, f"the options of the example, written as JSON, are not read back: {err}")
+    require(again == config, f"{config!r} came back as {again!r}.")
+
+
+def _read_back(config: ComponentConfig) -> ComponentConfig:
+    text = json.dumps(config.model_dump(mode="json"), allow_nan=False)
+    return type(config).model_validate_json(text, strict=True, context={"check_files": False})
+
+
+@check(
+    "loads-target",
+    None,
+    is_light=True,
+    advice='Let `target` name a class that can be imported, as "package.module:Class"; report a library that may be '
+    "missing as MissingLibrary.",
+)
+def loads_target(subject: Subject) -> None:
+    """`target` names a class that can be imported."""
+    try:
+        subject.component.load()
+    except MissingLibrary as err:
+        raise NotChecked(str(err)) from err
+    except CapfwError as err:
+        require(False, err.what)

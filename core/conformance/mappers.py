@@ -1,0 +1,131 @@
+"""Checks of mappers. B images, N feature tokens of width D, P prefix vectors of the decoder's width E."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import IncompatibleComponents
+from ..protocols import FeatureShape, Mapper
+from .checks import check, require
+from .closeness import close, shape_of
+from .subjects import EMBED_DIM, Subject
+from .training import as_trained, fresh_seed, require_gradients, save_and_load
+
+_DIM = 16
+
+
+def features(num_tokens: int, *, batch_size: int = 3, dim: int = _DIM) -> Tensor:
+    """Features (B, N, D) float32, always the same."""
+    return torch.randn(batch_size, num_tokens, dim, generator=torch.Generator().manual_seed(7))
+
+
+def _built(subject: Subject, num_tokens: int, *, seed: int = 0, dim: int = _DIM, width: int = EMBED_DIM) -> Mapper:
+    subject.sound()
+    return cast("Mapper", subject.build(seed, features=FeatureShape(num_tokens, dim), embed_dim=width).train(False))
+
+
+@check(
+    "prefix-as-declared",
+    "mapper",
+    advice="Return a prefix (B, P, E) as float32 with E = `embed_dim` as handed in and P = `prefix_length`, for every D, "
+    "E and, unless `required_features()` says otherwise, for pooled features and tokens.",
+)
+def prefix_as_declared(subject: Subject) -> None:
+    """For any widths, the prefix is (B, P, E) float32, finite, with P = `prefix_length`."""
+    for num_tokens in subject.token_counts:
+        for dim, width in ((_DIM, EMBED_DIM), (24, 2 * EMBED_DIM)):
+            mapper = _built(subject, num_tokens, dim=dim, width=width)
+            prefix, wanted = mapper(features(num_tokens, dim=dim)), (3, mapper.prefix_length, width)
+            is_right = isinstance(prefix, Tensor) and prefix.shape == wanted and prefix.dtype == torch.float32
+            require(
+                is_right,
+                f"features (3, {num_tokens}, {dim}) gave {shape_of(prefix)}, but prefix_length and embed_dim say {wanted} "
+                "float32.",
+            )
+            require(bool(prefix.isfinite().all()), "some of the prefix is not finite.")
+
+
+@check(
+    "refuses-tokens",
+    "mapper",
+    advice='Call features.require_pooled(needed_by="NAME") in the constructor: the encoder may say only once built '
+    "what it emits.",
+)
+def refuses_tokens(subject: Subject) -> None:
+    """A mapper that requires pooled features refuses tokens when it is built, with `IncompatibleComponents`."""
+    subject.sound()
+    if subject.config.required_features() != "pooled":
+        return
+    try:
+        subject.build(features=FeatureShape(num_tokens=5, dim=_DIM))
+    except IncompatibleComponents:
+        return
+    except Exception as err:  # a stranger's constructor may raise anything
+        require(
+            False, f"built for 5 tokens per image, it raised {type(err).__name__}, not IncompatibleComponents: {err}"
+        )
+    require(False, 'required_features() is "pooled", yet it was built for 5 tokens per image.')
+
+
+@check(
+    "maps-the-same-twice",
+    "mapper",
+    advice="Draw random numbers in training mode alone (`self.training`), and keep nothing from one call to the next.",
+)
+def maps_the_same_twice(subject: Subject) -> None:
+    """In eval mode the same features give the same prefix."""
+    for num_tokens in subject.token_counts:
+        mapper, given = _built(subject, num_tokens), features(num_tokens)
+        require(torch.equal(mapper(given), mapper(given)), "the same features gave another prefix the second time.")
+
+
+@check(
+    "maps-image-by-image",
+    "mapper",
+    advice="Let no image influence another: the first dimension is the batch (`batch_first=True`), and no statistics go "
+    "over it.",
+)
+def maps_image_by_image(subject: Subject) -> None:
+    """A batch of three gives what three batches of one give."""
+    for num_tokens in subject.token_counts:
+        mapper, given = _built(subject, num_tokens), features(num_tokens)
+        alone = torch.cat([mapper(image[None]) for image in given])
+        require(close(mapper(given), alone), "three images gave another prefix together than one by one.")
+
+
+@check(
+    "mapper-learns",
+    "mapper",
+    advice="Use every parameter in `forward` without detaching, remove those without a use, and set requires_grad False on "
+    "those that shall not be trained.",
+)
+def mapper_learns(subject: Subject) -> None:
+    """Gradients reach exactly the trainable parameters."""
+    for num_tokens in subject.token_counts:
+        mapper = _built(subject, num_tokens)
+        as_trained(mapper)
+        prefix = mapper(features(num_tokens))
+        weights = torch.randn(prefix.shape, generator=torch.Generator().manual_seed(8))
+        require(prefix.requires_grad, "the prefix carries no gradients.")
+        (prefix * weights).sum().backward()  # type: ignore[no-untyped-call]
+        require_gradients(cast("nn.Module", mapper))
+
+
+@check(
+    "mapper-is-saved-whole",
+    "mapper",
+    advice="Keep all that training changes, and all that is random, in parameters or buffers (register_buffer), none of "
+    "which share memory.",
+)
+def mapper_is_saved_whole(subject: Subject) -> None:
+    """Its state, saved and loaded into a fresh one, gives the same prefix."""
+    for num_tokens in subject.token_counts:
+        mapper, given = _built(subject, num_tokens), features(num_tokens)
+        mapper.train(True)(given + 1)  # whatever is kept from training is kept now
+        as_trained(mapper.train(False))
+        fresh = _built(subject, num_tokens, seed=fresh_seed(mapper))
+        save_and_load(subject, mapper, fresh)
+        require(close(fresh(given), mapper(given)), "a fresh mapper with the saved state gives another prefix.")

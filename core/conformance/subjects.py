@@ -1,0 +1,239 @@
+"""What is checked: one component under one configuration, built once and shared by its checks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from ..engine.build import frozen, seeded
+from ..errors import CapfwError, MissingLibrary
+from ..fields import listed_values
+from ..protocols import (
+    KINDS,
+    Component,
+    ComponentConfig,
+    Dataset,
+    Decoder,
+    Encoder,
+    FeatureShape,
+    Kind,
+    Mapper,
+    Metric,
+)
+from ..registry import Registry
+from .surroundings import offline
+
+PROTOCOLS: Mapping[str, Any] = {
+    "encoder": Encoder,
+    "mapper": Mapper,
+    "decoder": Decoder,
+    "metric": Metric,
+    "dataset": Dataset,
+}
+CAPTIONS = (
+    "a red circle above a blue square",
+    "two dogs run",
+    "a man rides a green bicycle down the long street",
+)
+EMBED_DIM = 64  # of the decoder that a mapper is built for; the usual numbers of heads divide it
+
+
+class NotChecked(Exception):
+    """A check could not be made; says why."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What came of building: the thing or the error, and the hosts that were asked for."""
+
+    built: object
+    error: Exception | None
+    hosts: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class Subject:
+    """A component, its kind, the plugin it is from, and the options that differ from its example."""
+
+    kind: Kind
+    component: Component
+    plugin: object
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def options(self) -> str:
+        """The changed options as in JSON; empty for the example itself."""
+        return ", ".join(f"{name} {json.dumps(value)}" for name, value in self.changes.items())
+
+    @property
+    def can_be_built(self) -> bool:
+        """Whether the kit knows how this kind is built."""
+        return self.kind in PROTOCOLS
+
+    @cached_property
+    def config(self) -> ComponentConfig:
+        """The configuration: the example, over files where the component writes some, with the changes."""
+        write = self.component.write_example
+        return changed(self.component.example if write is None else write(self.folder("example")), self.changes)
+
+    def folder(self, name: str) -> Path:
+        """A new, empty folder, gone when the subject is."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._root))
+
+    @cached_property
+    def _root(self) -> str:
+        root = tempfile.mkdtemp(prefix="capfw-conformance-")
+        weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
+        return root
+
+    @cached_property
+    def assets(self) -> Path:
+        """Folder in which the decoder was prepared with `CAPTIONS`."""
+        return self.prepare(CAPTIONS)
+
+    def prepare(self, captions: tuple[str, ...]) -> Path:
+        """A new folder in which the decoder is prepared with these captions."""
+        folder = self.folder("assets")
+        with seeded(0, "assets"):
+            cast("type[Decoder]", self.component.load()).prepare(self.config, captions=iter(captions), assets=folder)
+        return folder
+
+    def construct(self, **given: Any) -> Any:
+        """Calls the class as the engine does; `given` replaces what a mapper or decoder is handed in."""
+        made = self.component.load()
+        if self.kind == "mapper":
+            shape = FeatureShape(num_tokens=self.token_counts[0], dim=16)
+            return made(self.config, **{"features": shape, "embed_dim": EMBED_DIM, **given})
+        if self.kind == "decoder":
+            return made(self.config, **{"assets": self.assets, **given})
+        return made(self.config)
+
+    def build(self, seed: int = 0, **given: Any) -> Any:
+        """A new one, from this seed; an encoder is frozen, the others are as they come."""
+        with seeded(seed, self.kind):
+            built = self.construct(**given)
+        return frozen(built) if self.kind == "encoder" and not missing_members(built, Encoder) else built
+
+    @property
+    def token_counts(self) -> tuple[int, ...]:
+        """Numbers of feature tokens a mapper must be able to read."""
+        counts = {"pooled": (1,), "tokens": (5,), None: (1, 5)}
+        return counts[self.config.required_features()]
+
+    @cached_property
+    def attempt(self) -> _Attempt:
+        """The first build, without a network. Raises `NotChecked` when the class cannot be loaded."""
+        try:
+            self.component.load()
+        except MissingLibrary as err:
+            raise NotChecked(str(err)) from err
+        except (Exception, SystemExit) as err:
+            raise NotChecked(f"{self.component.target} cannot be loaded: see loads-target.") from err
+        built, error = None, None
+        with offline() as hosts:
+            try:
+                built = self.build()
+            except (Exception, SystemExit) as err:
+                error = err if isinstance(err, Exception) else RuntimeError(f"it ended the program: {err!r}")
+        return _Attempt(built, error, tuple(hosts))
+
+    def is_excused(self, error: Exception | None) -> bool:
+        """Whether it may well not build: a library is missing, or the changed option does not fit the example."""
+        return isinstance(error, MissingLibrary) or (bool(self.changes) and isinstance(error, CapfwError))
+
+    def built_or_not_checked(self) -> Any:
+        """What was built, whether or not it has the methods of its protocol. Raises `NotChecked` when nothing was."""
+        error = self.attempt.error
+        if self.is_excused(error):
+            raise NotChecked(str(error))
+        if error is not None:
+            raise NotChecked("the example does not build: see builds-offline.")
+        return self.attempt.built
+
+    def sound(self) -> Any:
+        """What was built, with all the methods of its protocol. Raises `NotChecked` otherwise."""
+        built = self.built_or_not_checked()
+        if missing_members(built, PROTOCOLS[self.kind]):
+            raise NotChecked("it lacks methods: see has-the-methods.")
+        return built
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, frozen."""
+        return cast("Encoder", self.sound())
+
+    @property
+    def mapper(self) -> Mapper:
+        """The mapper for the first of `token_counts`, in eval mode."""
+        return cast("Mapper", self.sound()).train(False)
+
+    @property
+    def decoder(self) -> Decoder:
+        """The decoder, in eval mode."""
+        return cast("Decoder", self.sound()).train(False)
+
+    @property
+    def metric(self) -> Metric:
+        """The metric."""
+        return cast("Metric", self.sound())
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data set."""
+        return cast("Dataset", self.sound())
+
+
+def subjects(registry: Registry) -> list[Subject]:
+    """Every component of the registry under each of its variants."""
+    return [
+        s for kind in KINDS for component in registry.components(kind) for s in subjects_of(registry, kind, component)
+    ]
+
+
+def subjects_of(registry: Registry, kind: Kind, component: Component) -> list[Subject]:
+    """A component as its example has it, and under each change of `listed_changes`."""
+    plugin = registry.plugin_of(kind, component.name)
+    return [Subject(kind, component, plugin, changes) for changes in ({}, *listed_changes(component))]
+
+
+def variants(component: Component) -> list[ComponentConfig]:
+    """The example, and the example under each change of `listed_changes`; files it names need not exist."""
+    changes = ({}, *listed_changes(component))
+    return [changed(component.example, each, check_files=False) for each in changes]
+
+
+def listed_changes(component: Component) -> Iterator[dict[str, object]]:
+    """Every other value of every option that lists its values (`Literal`), one at a time, where that is allowed."""
+    for name, option in component.config.model_fields.items():
+        for value in listed_values(option):
+            if getattr(component.example, name) == value:
+                continue
+            try:
+                changed(component.example, {name: value}, check_files=False)
+            except ValidationError:  # not together with the rest of the example
+                continue
+            yield {name: value}
+
+
+def changed(config: ComponentConfig, changes: Mapping[str, object], *, check_files: bool = True) -> ComponentConfig:
+    """The configuration with some options replaced, read as a spec is; what follows from them follows again."""
+    if not changes:
+        return config
+    options = {**config.model_dump(mode="json", exclude_unset=True), **changes}
+    return type(config).model_validate_json(json.dumps(options), strict=True, context={"check_files": check_files})
+
+
+def missing_members(built: object, protocol: Any) -> list[str]:
+    """Public names of the protocol that the object does not have."""
+    bases = [base for base in protocol.__mro__ if getattr(base, "_is_protocol", False)]
+    names = sorted({name for base in bases for name in vars(base) if not name.startswith("_")})
+    return [name for name in names if not hasattr(built, name)]

@@ -1,0 +1,156 @@
+"""A broken plugin for each check but imports-light (`heavy_toys`), and the words that must say what was found."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import Field, field_serializer
+from sound_toys import EyeConfig, FolderConfig, LengthConfig, MapConfig, PooledMapConfig, VoiceConfig, toy
+
+from capfw.core.protocols import Component, ComponentConfig, hookimpl
+
+
+class BareConfig(EyeConfig):
+    size: int = 3
+
+
+class ShyConfig(EyeConfig):
+    act: Callable[[int], int] | None = Field(None, description="JSON Schema has no words for a function.", exclude=True)
+
+
+class ForgetfulConfig(EyeConfig):
+    size: int = Field(3, description="A size.")
+
+    @field_serializer("size")
+    def _double(self, size: int) -> int:
+        return 2 * size
+
+
+class Plugin:
+    """Registers one component; what kind it is, its class says."""
+
+    def __init__(self, component: Component) -> None:
+        self.component = component
+
+
+class Encoders(Plugin):
+    @hookimpl
+    def register_encoders(self) -> list[Component]:
+        return [self.component]
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    @hookimpl
+    def register_encoders(self) -> list[Component]:
+        self.calls += 1
+        return [toy("eye", EyeConfig, "Eye", summary=f"Registered {self.calls} times.")]
+
+
+class Rolling:
+    @hookimpl
+    def register_encoders(self) -> list[Component]:
+        random.random()
+        return [toy("eye", EyeConfig, "Eye")]
+
+
+class Mappers(Plugin):
+    @hookimpl
+    def register_mappers(self) -> list[Component]:
+        return [self.component]
+
+
+class Decoders(Plugin):
+    @hookimpl
+    def register_decoders(self) -> list[Component]:
+        return [self.component]
+
+
+class Metrics(Plugin):
+    @hookimpl
+    def register_metrics(self) -> list[Component]:
+        return [self.component]
+
+
+class Datasets(Plugin):
+    @hookimpl
+    def register_datasets(self) -> list[Component]:
+        return [self.component]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin with one component, and what is said of it."""
+
+    plugin: object
+    says: str
+
+
+def eye(config: type[ComponentConfig] = EyeConfig, target: str = "Eye", **changes: object) -> Encoders:
+    return Encoders(toy("eye", config, target, **changes))
+
+
+def spoiled(plugin: type[Plugin], config: type[ComponentConfig], says: str, check: str) -> dict[str, Broken]:
+    """By the name of the check: the class of `broken_models` that is called after it."""
+    target = "".join(word.capitalize() for word in check.split("-"))
+    return {check: Broken(plugin(toy("broken", config, f"broken_models:{target}")), says)}
+
+
+BROKEN: dict[str, Broken] = {
+    "registers-the-same-twice": Broken(Counting(), "returned other components"),
+    "registers-without-side-effects": Broken(Rolling(), "calling the hook changed random"),
+    "has-summary": Broken(eye(summary=" "), "summary is empty"),
+    "describes-options": Broken(eye(BareConfig), "no description for BareConfig.size"),
+    "has-json-schema": Broken(eye(ShyConfig), "JSON Schema cannot be made of ShyConfig"),
+    "survives-json": Broken(eye(ForgetfulConfig), "size=3) came back as"),
+    "loads-target": Broken(eye(target="Ear"), "cannot load sound_models:Ear"),
+    **spoiled(Encoders, EyeConfig, "asked the network for weights.example.org", "builds-offline"),
+    **spoiled(Encoders, EyeConfig, "is no Encoder: it lacks fingerprint", "has-the-methods"),
+    **spoiled(Encoders, EyeConfig, "random numbers of torch are the same", "seeds-nothing"),
+    **spoiled(Encoders, EyeConfig, "changed the environment variables", "leaves-settings-alone"),
+    **spoiled(Encoders, EyeConfig, "(3, 1, 6) float64, but feature_shape says (3, 1, 6)", "features-as-declared"),
+    **spoiled(Encoders, EyeConfig, "emitted_features() is 'pooled', but there are 4 tokens", "emits-what-it-says"),
+    **spoiled(Encoders, EyeConfig, "other features for the same pixels", "encodes-the-same-twice"),
+    **spoiled(Encoders, EyeConfig, "together than one by one", "encodes-image-by-image"),
+    **spoiled(Encoders, EyeConfig, "features carry gradients", "is-frozen"),
+    **spoiled(Encoders, EyeConfig, "a very wide image raised ValueError: too wide", "preprocesses-any-image"),
+    **spoiled(Encoders, EyeConfig, "cannot be pickled", "preprocess-pickles"),
+    **spoiled(Encoders, EyeConfig, "called from several threads", "preprocesses-in-threads"),
+    **spoiled(Encoders, EyeConfig, "built again with the same seed, the fingerprint is", "fingerprint-is-stable"),
+    **spoiled(Encoders, EyeConfig, "a change of the weight patches.bias", "fingerprint-covers-weights"),
+    **spoiled(Encoders, EyeConfig, "with flip true pixels or features are others", "fingerprint-covers-options"),
+    **spoiled(Mappers, MapConfig, "gave (3, 1, 64) float32, but prefix_length and embed_dim say", "prefix-as-declared"),
+    **spoiled(Mappers, PooledMapConfig, "yet it was built for 5 tokens per image", "refuses-tokens"),
+    **spoiled(Mappers, MapConfig, "another prefix the second time", "maps-the-same-twice"),
+    **spoiled(Mappers, MapConfig, "together than one by one", "maps-image-by-image"),
+    **spoiled(Mappers, MapConfig, "no gradient reaches forgotten.weight, forgotten.bias", "mapper-learns"),
+    **spoiled(Mappers, MapConfig, "with the saved state gives another prefix", "mapper-is-saved-whole"),
+    **spoiled(Decoders, VoiceConfig, "too long", "sizes-hold"),
+    **spoiled(Decoders, VoiceConfig, "end with different tokens", "tokenizes-to-the-end"),
+    **spoiled(Decoders, VoiceConfig, "came back as ['a red circle above a blue square <eos>'", "reads-its-own-tokens"),
+    **spoiled(Decoders, VoiceConfig, "it counted 24 tokens; under the mask are 23", "loss-is-a-sum"),
+    **spoiled(Decoders, VoiceConfig, "with other padding", "loss-ignores-padding"),
+    **spoiled(Decoders, VoiceConfig, "one by one", "loss-goes-row-by-row"),
+    **spoiled(Decoders, VoiceConfig, "no gradient reaches some vectors of the prefix", "decoder-learns"),
+    **spoiled(Decoders, VoiceConfig, "nothing is trainable, yet training mode", "frozen-stays-in-eval"),
+    **spoiled(Decoders, VoiceConfig, "with the saved state gives another loss", "decoder-is-saved-whole"),
+    **spoiled(Decoders, VoiceConfig, "tokenizes captions differently", "rebuilds-from-assets"),
+    **spoiled(Decoders, VoiceConfig, "2 captions of 3 images are 3 rows, not 6", "generates-what-is-asked"),
+    **spoiled(Decoders, VoiceConfig, "the loss of the same tokens is", "log-probs-are-the-models"),
+    **spoiled(Decoders, VoiceConfig, "with a cache it generates", "cache-changes-nothing"),
+    **spoiled(Decoders, VoiceConfig, "together", "generates-image-by-image"),
+    **spoiled(Metrics, LengthConfig, "score_names() says length; the scores are letters", "scores-as-named"),
+    **spoiled(Metrics, LengthConfig, "length has values for ['image-7.jpg'", "scores-each-image"),
+    **spoiled(Metrics, LengthConfig, "in another order the same images have another length", "scores-in-any-order"),
+    **spoiled(Metrics, LengthConfig, "signature() is {'version': 1}", "has-a-signature"),
+    **spoiled(Metrics, LengthConfig, "bytes, please", "reads-images"),
+    **spoiled(Datasets, FolderConfig, "splits are ('train', 'val', 'validation')", "has-known-splits"),
+    **spoiled(Datasets, FolderConfig, "2 ids stand more than once", "ids-are-unique"),
+    **spoiled(Datasets, FolderConfig, "asked again", "samples-in-one-order"),
+    **spoiled(Datasets, FolderConfig, "has references ('a dark picture', ' ')", "references-are-captions"),
+    **spoiled(Datasets, FolderConfig, "cannot be read", "images-decode"),
+}
