@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import imports, init, plugins, runs, scores, specs
+from .commands import authoring, imports, init, plugins, runs, scores, specs
 
 
 class _Group(click.Group):
@@ -55,5 +55,6 @@ for command in (
     specs.schema,
     specs.spec_group,
     plugins.plugins,
+    authoring.new,
 ):
     main.add_command(command)

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from ..errors import CapfwWarning
 from ..protocols import Kind
 from .subjects import NotChecked, Subject
+from .surroundings import one_thread
 
 Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
 _Function: TypeAlias = Callable[[Subject], None]
@@ -79,7 +80,7 @@ class Check:
         return CheckResult(subject.kind, subject.component.name, subject.options, self.name, outcome, message, advice)
 
     def _outcome(self, subject: Subject) -> tuple[Outcome, str]:
-        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(), one_thread():
             warnings.simplefilter("ignore", CapfwWarning)  # a metric may well say that three images are few
             try:
                 self.function(subject)

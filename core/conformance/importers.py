@@ -12,8 +12,8 @@ from .subjects import Subject
 @check(
     "leaves-strangers-alone",
     "importer",
-    advice="Return None for a file that is not of your project, so that another importer can have it; raise only for one that "
-    "is, and is damaged.",
+    advice="Return None for a file that is not of your project, so that another importer can have it; raise only for "
+    "one that is, and is damaged.",
 )
 def leaves_strangers_alone(subject: Subject) -> None:
     """A checkpoint and a features file of nobody are None to it, whether or not the decoder's width is known."""

@@ -38,6 +38,17 @@ def offline() -> Iterator[list[str]]:
         yield asked
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes in one thread inside: the tensors are tiny, and parallel tests would wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def settings() -> dict[str, object]:
     """Settings of the process that every other component shares, by name."""
     return {

@@ -1,0 +1,37 @@
+"""The arithmetic; nothing but the standard library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from capfw.core.protocols import DataError, ImageId, Scores
+
+from . import DistinctConfig
+
+WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")  # "dog's" and "t-shirt" are one word; signs are none
+
+
+class Distinct:
+    """Variety over all candidates. There is no value per image: variety is a matter of many."""
+
+    def __init__(self, config: DistinctConfig) -> None:
+        self.max_n = config.max_n
+
+    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+        """Counts over the candidates; the references are not looked at. Raises `DataError` when there are none."""
+        if not candidates:
+            raise DataError("there are no captions to count.", where="candidates")
+        captions = [tuple(WORD.findall(caption.lower())) for caption in candidates.values()]
+        num_words = sum(map(len, captions))
+        scores = {}
+        for n in range(1, self.max_n + 1):
+            ngrams = {words[i : i + n] for words in captions for i in range(len(words) - n + 1)}
+            scores[f"Distinct-{n}"] = len(ngrams) / num_words if num_words else 0.0
+        scores["VocabularySize"] = float(len({word for words in captions for word in words}))
+        scores["DistinctCaptions"] = len(set(captions)) / len(captions)
+        return Scores(scores)
+
+    def signature(self) -> dict[str, str]:
+        """What the numbers depend on."""
+        return {"distinct": "lower-case words without signs; n-grams divided by the number of words"}
