@@ -20,7 +20,8 @@ def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: Stage)
     from ..core.engine.progress import ProgressDisplay
     from ..core.engine.run import run
 
-    return run(loaded, registry=registry, observers=[ProgressDisplay()], until=until)
+    with ProgressDisplay() as display:
+        return run(loaded, registry=registry, observers=[display], until=until)
 
 
 @click.command("run")
@@ -81,9 +82,10 @@ def evaluate(
     from ..core.engine.progress import ProgressDisplay
     from ..core.engine.run import evaluate_run
 
-    evaluation = evaluate_run(
-        run_dir, split, overrides=changes, output=output, registry=registry_of(ctx), observers=[ProgressDisplay()]
-    )
+    with ProgressDisplay() as display:
+        evaluation = evaluate_run(
+            run_dir, split, overrides=changes, output=output, registry=registry_of(ctx), observers=[display]
+        )
     if as_json:
         click.echo(
             json.dumps(

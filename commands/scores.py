@@ -55,11 +55,21 @@ def score(
     )
     for notice in found.notices:
         click.echo(f"Note: {notice}", err=True)
-    if per_image is not None:
-        per_image.write_text(json.dumps(found.by_image(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if as_json:
         click.echo(json.dumps({"scores": dict(found.scores), "signature": found.signature}))
-        return
-    print_scores(f"Scores of {found.signature['num_images']} images", found.scores)
+    else:
+        print_scores(f"Scores of {found.signature['num_images']} images", found.scores)
     if per_image is not None:
-        click.echo(f"Scores by image: {per_image}")
+        _write(per_image, found.by_image())
+        if not as_json:
+            click.echo(f"Scores by image: {per_image}")
+
+
+def _write(file: Path, records: list[dict[str, object]]) -> None:
+    from ..core.errors import DataError
+
+    try:
+        file.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except (OSError, UnicodeError) as err:
+        what = f"the scores by image cannot be written: {getattr(err, 'strerror', None) or err}."
+        raise DataError(what, where=str(file), fix="Name a file in a folder that exists: --per-image FILE.") from err

@@ -9,9 +9,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .errors import CapfwWarning, DataError
-from .protocols import ImageId, ImageMetric, ImageSource, Metric
+from pydantic import ValidationError
+
+from .errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError
+from .protocols import ComponentConfig, ImageId, ImageMetric, ImageSource, Metric, Scores
 from .registry import Registry
 from .spec import Part, load_part
 
@@ -41,21 +44,49 @@ class FileScores:
 
 
 def choose_metrics(registry: Registry, chosen: str | None = None) -> list[Metric]:
-    """Metrics by name, commas between, or as a JSON list of spec sections; None: all that need nothing but captions.
+    """Metrics by name, commas between, or as a JSON list of spec sections.
 
-    Raises `SpecError` for a name or option that is wrong, and what a metric raises that cannot be built here.
+    None: all that need nothing but captions, and of no option that has no default.
+    Raises `SpecError` for every name or option that is wrong, and what a metric raises that cannot be built here.
     """
     if chosen is None:
-        parts = [
-            Part("metric", each, each.config()) for each in registry.components("metric") if not each.config().needs()
-        ]
-        return [part.build() for part in parts]
+        usual = [(each, _default_config(each.config)) for each in registry.components("metric")]
+        return [Part("metric", each, config).build() for each, config in usual if config and not config.needs()]
     try:
         sections = json.loads(chosen) if chosen.lstrip().startswith("[") else chosen.split(",")
     except ValueError as err:
         raise DataError(f"this is not JSON: {err}", where="--metrics", fix='Write \'[{"name": "cider"}]\'.') from err
-    named = [{"name": section.strip()} if isinstance(section, str) else section for section in sections]
-    return [load_part("metric", section, registry=registry).build() for section in named]
+    if not sections:
+        raise DataError("there is no metric in this list.", where="--metrics", fix='Write \'[{"name": "cider"}]\'.')
+    return [part.build() for part in _parts(sections, registry)]
+
+
+def _default_config(config: type[ComponentConfig]) -> ComponentConfig | None:
+    """The options as they are when nothing is said; None where something must be."""
+    try:
+        return config()
+    except ValidationError:
+        return None
+
+
+def _parts(sections: Sequence[object], registry: Registry) -> list[Part]:
+    """The sections as parts, none of them built yet. Raises `SpecError` with the problems of all of them."""
+    parts: list[Part] = []
+    problems: list[Problem] = []
+    for index, section in enumerate(sections):
+        named: Any = {"name": section.strip()} if isinstance(section, str) else section
+        try:
+            part = load_part("metric", named, registry=registry)
+        except SpecError as err:
+            problems += [Problem(f"/{index}{each.pointer}", each.message, each.fix) for each in err.problems]
+            continue
+        if "images" in part.config.needs():  # said before its weights are fetched
+            what = f'"{part.name}" looks at the images, and files of captions have none.'
+            problems.append(Problem(f"/{index}", what, "Leave it out here, or score a run with `capfw evaluate`."))
+        parts.append(part)
+    if problems:
+        raise SpecError(problems, source="--metrics")
+    return parts
 
 
 def score_files(
@@ -110,21 +141,19 @@ def apply_metrics(
 ) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[str]]:
     """Corpus values, per-image values and the texts of `CapfwWarning`s; other warnings go their usual way.
 
-    Raises `DataError` for a metric that looks at the images where there are none.
+    Raises `DataError` for a metric that looks at the images where there are none, and `PluginError` for one that fails, or
+    that yields a score which another has yielded already.
     """
     corpus: dict[str, float] = {}
     per_image: dict[str, dict[ImageId, float]] = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CapfwWarning)
         for metric in metrics:
-            if not isinstance(metric, ImageMetric):
-                scores = metric.score(candidates, references)
-            elif images is not None:
-                scores = metric.score_images(candidates, references, images)
-            else:
-                raise DataError(
-                    f"{type(metric).__name__} looks at the images, and files of captions have none.",
-                    fix="Leave it out here, or score a run with `capfw evaluate`.",
+            scores = _apply(metric, candidates, references, images)
+            if repeated := sorted(corpus.keys() & scores.corpus.keys()):
+                raise PluginError(
+                    f"{type(metric).__name__} yields {', '.join(repeated)}, which another metric has yielded already.",
+                    fix="Ask for one of them at a time: a score has one value.",
                 )
             corpus.update(scores.corpus)
             per_image.update({name: dict(values) for name, values in scores.per_image.items()})
@@ -132,6 +161,31 @@ def apply_metrics(
         if not issubclass(warning.category, CapfwWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return corpus, per_image, [str(w.message) for w in caught if issubclass(w.category, CapfwWarning)]
+
+
+def _apply(
+    metric: Metric,
+    candidates: Mapping[ImageId, str],
+    references: Mapping[ImageId, tuple[str, ...]],
+    images: Mapping[ImageId, ImageSource] | None,
+) -> Scores:
+    name = type(metric).__name__
+    if isinstance(metric, ImageMetric) and images is None:
+        raise DataError(
+            f"{name} looks at the images, and files of captions have none.",
+            fix="Leave it out here, or score a run with `capfw evaluate`.",
+        )
+    try:
+        if isinstance(metric, ImageMetric) and images is not None:
+            return metric.score_images(candidates, references, images)
+        return metric.score(candidates, references)
+    except CapfwError:
+        raise
+    except Exception as err:  # a metric may be a stranger's code
+        raise PluginError(
+            f"metric {name} ({type(metric).__module__}) failed: {type(err).__name__}: {err}",
+            fix="`capfw --debug ...` shows where. Leave the metric out to have the other scores.",
+        ) from err
 
 
 def read_candidates(file: Path, *, allow_duplicates: bool = False) -> tuple[dict[ImageId, str], str, Sequence[ImageId]]:
@@ -173,7 +227,7 @@ def _read_json(file: Path) -> tuple[object, str]:
         raise DataError(f"cannot read the file: {err.strerror or err}", where=str(file)) from err
     try:
         return json.loads(data), hashlib.sha256(data).hexdigest()
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise DataError(f"this is not JSON: {err}", where=str(file)) from err
 
 

@@ -235,12 +235,18 @@ def _options_that_emit(encoder: Part, wanted: FeatureKind) -> list[tuple[str, ob
 
 def _metrics_listed(draft: Mapping[str, Any]) -> list[Problem]:
     listed = draft.get("metrics")
-    metrics = listed if isinstance(listed, list) else []
-    return [
-        Problem(f"/metrics/{index}", f'"{metric.name}" is listed twice with the same options.', "Remove one.")
-        for index, metric in enumerate(metrics)
-        if isinstance(metric, Part) and metric in metrics[:index]
-    ]
+    metrics = [metric for metric in listed if isinstance(metric, Part)] if isinstance(listed, list) else []
+    problems, owners = [], dict[str, Part]()
+    for index, metric in enumerate(metrics):
+        if metric in metrics[:index]:
+            what = f'"{metric.name}" is listed twice with the same options.'
+            problems.append(Problem(f"/metrics/{index}", what, "Remove one."))
+        elif taken := [name for name in metric.config.score_names() if name in owners]:
+            what = f'"{metric.name}" yields {", ".join(taken)}, and so does "{owners[taken[0]].name}" before it.'
+            fix = "Keep one here; `capfw evaluate` with --set and --output scores by the other."
+            problems.append(Problem(f"/metrics/{index}", what, fix))
+        owners |= dict.fromkeys(metric.config.score_names(), metric)
+    return problems
 
 
 def _best_by(draft: Mapping[str, Any]) -> list[Problem]:

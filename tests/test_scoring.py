@@ -15,9 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from capfw.cli import main
-from capfw.core.errors import ComponentError, DataError
-from capfw.core.protocols import ImageId, Scores
-from capfw.core.scoring import score_files
+from capfw.core.errors import ComponentError, DataError, PluginError, SpecError
+from capfw.core.protocols import Component, ComponentConfig, ImageId, Scores, hookimpl
+from capfw.core.registry import Registry
+from capfw.core.scoring import choose_metrics, score_files
+from capfw.plugins.metrics import clip_score, coco_caption
 from capfw.plugins.metrics.coco_caption import BleuConfig, CiderConfig, RougeLConfig
 from capfw.plugins.metrics.coco_caption.document_frequencies import write_document_frequencies
 from capfw.plugins.metrics.coco_caption.model import Bleu, Cider, RougeL
@@ -124,6 +126,7 @@ def test_two_candidates_for_an_image_are_an_error(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("[", "not JSON"),
+        pytest.param("[" * 100_000, "not JSON", id="deep"),
         ("{}", "not a COCO results file"),
         ("[]", "or it is empty"),
         ('[{"image_id": 1}]', "entry 0: an entry needs"),
@@ -250,3 +253,57 @@ def test_the_command_chooses_metrics_by_name_or_with_options(tmp_path: Path) -> 
     assert 'Did you mean "cider"?' in capfw("score", *files, "--metrics", "cidr").stderr
     assert "looks at the images" in capfw("score", *files, "--metrics", _TINY_CLIP_SCORE).stderr
     assert "not JSON" in capfw("score", *files, "--metrics", "[{").stderr
+
+
+class Needy(ComponentConfig):
+    folder: str
+
+
+class NeedyPlugin:
+    """A stranger's metric with an option that must be given."""
+
+    @hookimpl
+    def register_metrics(self) -> list[Component]:
+        return [Component("needy", Needy, f"{__name__}:Words", "Counts words.", Needy(folder="x"))]
+
+
+def test_by_default_a_metric_that_must_be_told_something_is_left_out() -> None:
+    registry = Registry([coco_caption, NeedyPlugin()])
+    names = [type(metric).__name__ for metric in choose_metrics(registry)]
+    assert names == ["Bleu", "Cider", "RougeL"]
+    with pytest.raises(SpecError, match="--metrics") as caught:
+        choose_metrics(registry, "needy")
+    assert [problem.pointer for problem in caught.value.problems] == ["/0/folder"]
+
+
+def test_every_problem_of_the_chosen_metrics_is_reported_and_an_empty_list_refused() -> None:
+    registry = Registry([coco_caption, clip_score])
+    with pytest.raises(SpecError) as caught:  # "openai" is not fetched for it
+        choose_metrics(registry, '[{"name": "cider", "sigmaa": 3}, "bleuu", "clip-score"]')
+    assert [problem.pointer for problem in caught.value.problems] == ["/0/sigmaa", "/1/name", "/2"]
+    with pytest.raises(DataError, match="no metric in this list"):
+        choose_metrics(registry, "[]")
+
+
+def test_a_metric_that_fails_is_named(tmp_path: Path) -> None:
+    class Divides(Words):
+        def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+            raise ZeroDivisionError("division by zero")
+
+    candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
+    with pytest.raises(PluginError, match=r"metric Divides \(.*\) failed: ZeroDivisionError: division by zero"):
+        score_files(candidates, references, [Divides()])
+
+
+def test_two_metrics_of_one_score_are_refused_rather_than_one_overwriting_the_other(tmp_path: Path) -> None:
+    candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
+    with pytest.raises(PluginError, match="Words yields WORDS, which another metric has yielded already"):
+        score_files(candidates, references, [Words(), Words()])
+
+
+def test_scores_are_printed_before_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    files = [results(tmp_path, [(1, "a dog")]), "--references", captions_file(tmp_path, [(1, "a dog")])]
+    done = capfw("score", *files, "--metrics", "rouge-l", "--json", "--per-image", tmp_path / "none/images.json")
+    assert done.exit_code == 2
+    assert json.loads(done.stdout)["scores"] == {"ROUGE-L": 1.0}
+    assert "none/images.json: the scores by image cannot be written" in done.stderr

@@ -91,8 +91,12 @@ class FeatureStore:
         return max(1, rows // batch_size) * batch_size
 
     def write(self, digests: Sequence[str], features: Tensor, unreadable: Mapping[str, str]) -> None:
-        """Adds a shard: features (rows, N, D), one row a digest."""
-        first = min([*digests, *unreadable])
+        """Adds a shard: features (rows, N, D), one row a digest.
+
+        It is named after all its images in their order, so that of two runs at work in one store neither replaces a shard
+        of the other but by its equal.
+        """
+        name = hashlib.sha256(" ".join([*digests, "", *unreadable]).encode()).hexdigest()[:16]
         stored = features.to(self.dtype)
         if not torch.isfinite(stored).all():
             raise RunError(
@@ -101,7 +105,7 @@ class FeatureStore:
                 fix='Set /features/dtype to "float32"; if that does not help, the encoder yields NaN.',
             )
         metadata = {"digests": json.dumps(list(digests)), "unreadable": json.dumps(dict(unreadable))}
-        write_tensors(self.folder / f"shard-{first[:16]}.safetensors", {"features": stored}, metadata)
+        write_tensors(self.folder / f"shard-{name}.safetensors", {"features": stored}, metadata)
 
 
 class SplitFeatures:

@@ -58,11 +58,12 @@ def import_checkpoint(
     values; paths in them are relative to the working directory. Without a data set the run can caption but not be
     evaluated. The directory appears whole or not at all.
 
-    Raises `RunError` when it exists already, `BadCheckpoint` when the file is damaged, of no known format, or does not
-    fit the parts, and `SpecError` for what must be said or is wrong.
+    Raises `RunError` when it exists already or cannot be made, `BadCheckpoint` when the file is damaged, of no known format,
+    or does not fit the parts, and `SpecError` for what must be said or is wrong.
     """
     registry = registry or Registry.discover()
-    if run_dir.exists():
+    run_dir = Path(os.path.abspath(run_dir.expanduser()))  # so that "x/.." is seen to exist
+    if os.path.lexists(run_dir):
         raise RunError("there is something here already.", where=str(run_dir), fix="Choose another run directory.")
     state = read_weights(file)
     shapes = {name: tuple(value.shape) for name, value in state.items()}
@@ -116,9 +117,22 @@ def _spec(
         if _at(raw, place) is None:
             what = "the checkpoint does not say this, and nothing was given."
             problems.append(Problem(place, what, f"{words}\nAdd --set {place}=..."))
+    problems += _unchangeable(raw, run_dir)
     if problems:
         raise SpecError(problems, source="the imported checkpoint")
     return load_spec(raw, registry=registry)
+
+
+def _unchangeable(raw: Mapping[str, Any], run_dir: Path) -> list[Problem]:
+    """Options that would be written down and do nothing."""
+    problems = []
+    if raw["run_dir"] != str(run_dir):
+        what = f"the run directory is {run_dir}, as the command says."
+        problems.append(Problem("/run_dir", what, "Leave out --set /run_dir=..."))
+    if _at(raw, "/features/standardize") is True:
+        what = "the checkpoint was trained on features as they are, and holds no mean and deviation."
+        problems.append(Problem("/features/standardize", what, "Leave it out."))
+    return problems
 
 
 def _at(raw: Any, place: str) -> object:
@@ -132,12 +146,38 @@ def _written_aside(run_dir: Path) -> Iterator[Path]:
     """A folder beside `run_dir` that becomes it when the block ends well, and goes when it does not."""
     aside = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
     try:
+        with _made(run_dir):
+            aside.mkdir(parents=True)
         yield aside
-        aside.replace(run_dir)
+        with _made(run_dir):
+            aside.replace(run_dir)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _made(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise RunError(
+            f"the run directory cannot be made: {err.strerror or err}.",
+            where=str(run_dir),
+            fix="Choose another, in a folder where you may write.",
+        ) from err
+
+
+def _check_numbers(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path) -> None:
+    """Raises `BadCheckpoint` for values that no trained network has, of names that are all in `expected`."""
+    other = [n for n, value in state.items() if value.is_floating_point() != expected[n].is_floating_point()]
+    broken = [n for n, value in state.items() if not bool(value.isfinite().all())]
+    for names, what in ((other, "are of another kind of number (quantised?)"), (broken, "hold NaN or infinity")):
+        if names:
+            raise BadCheckpoint(
+                f"{file}: {len(names)} of {len(state)} entries {what}: {', '.join(names[:3])}.",
+                fix="Import another checkpoint of this training, in floating point.",
+            )
 
 
 def _write(
@@ -152,8 +192,9 @@ def _write(
     _check_width(encoder.feature_shape, found.feature_dim, spec)
     model = build_model(spec, encoder.feature_shape, directory.assets, is_restored=True)
     # Standardisation (buffers of the model itself) is ours; the checkpoint knows the parts only.
-    expected = {n: tuple(v.shape) for n, v in model.saved_state().items() if n.startswith(("mapper.", "decoder."))}
-    require_layout(renamed, expected, source=file, option="")
+    expected = {n: v for n, v in model.saved_state().items() if n.startswith(("mapper.", "decoder."))}
+    require_layout(renamed, {n: tuple(v.shape) for n, v in expected.items()}, source=file, option="")
+    _check_numbers(renamed, expected, file)
     model.load_state_dict(dict(renamed), strict=False)
     Checkpoints(directory.path / "checkpoints").adopt(model)
     write_json(directory.path / "spec.json", spec.to_json())

@@ -49,7 +49,8 @@ def import_features(
     Images without a row are left for `capfw run` to encode. A few images are encoded here and compared with their rows, so
     that embeddings of other weights, preprocessing or normalisation are never served as this encoder's.
 
-    Raises `RunError` when they differ or no image has a row, `BadCheckpoint` when the file cannot be read.
+    Raises `RunError` when they differ, none can be compared, no image has a row or two images have the same, and
+    `BadCheckpoint` when the file cannot be read.
     """
     found, _, _ = recognise(registry or Registry.discover(), format_name, file, lambda each: each.features(file))
     dataset, _ = build_dataset(spec)
@@ -63,7 +64,11 @@ def import_features(
     wanted: dict[str, tuple[Sample, int]] = {}
     for split, samples in splits_of(dataset).items():
         digests = digest_images(store, samples)
-        readable = [(s, d) for s, d in zip(samples, digests, strict=True) if not isinstance(d, UnreadableImage)]
+        readable = [
+            (s, d)
+            for s, d in zip(samples, digests, strict=True)
+            if not isinstance(d, UnreadableImage) and d not in store.unreadable
+        ]
         new = {d: (s, place) for s, d in readable if d not in store.rows and (place := places.of(s)) is not None}
         num_images[split], num_imported[split] = len(samples), len(new)
         num_present[split] = sum(d in store.rows for _, d in readable)
@@ -75,6 +80,7 @@ def import_features(
             fix=f"Its rows are for {', '.join([*found.file_names[:3], *found.image_ids[:3]])}, ...; the data set must have "
             "these file names or image ids.",
         )
+    _check_rows(found, wanted, file)
     checked = _compare(encoder, found, list(wanted.values()), device, file)
     _write(store, found, wanted, spec.features.batch_size)
     return ImportedFeatures(store.folder, num_images, num_present, num_imported, places.num_unused, checked)
@@ -116,13 +122,37 @@ def _check_shape(found: ForeignFeatures, encoder: Encoder, spec: RunSpec) -> Non
         raise error
 
 
+def _check_rows(found: ForeignFeatures, wanted: Mapping[str, tuple[Sample, int]], file: Path) -> None:
+    """Raises `RunError` for a row that two different images would get, and for one that holds NaN or infinity."""
+    owners: dict[int, Sample] = {}
+    for sample, place in wanted.values():
+        name = str(sample.file_name or sample.image_id)
+        if not bool(found.embeddings[place].isfinite().all()):
+            what, fix = f"the embedding of image {name} holds NaN or infinity.", "Leave its row out of the file."
+        elif place in owners:
+            what = (
+                f"images {owners[place].image_id} and {sample.image_id} are two that differ, and have one row: {name}."
+            )
+            fix = "Rows are found by file name without its folder, or by image id: give the images names of their own."
+        else:
+            owners[place] = sample
+            continue
+        raise RunError(what, where=str(file), fix=fix)
+
+
 def _compare(
     encoder: Encoder, found: ForeignFeatures, wanted: Sequence[tuple[Sample, int]], device: torch.device, file: Path
 ) -> int:
-    """Encodes a few images, spread over all, and compares. Returns how many. Raises `RunError` when they differ."""
+    """Encodes a few images, spread over all, and compares. Returns how many.
+
+    Raises `RunError` when they differ, and when none of the images can be decoded.
+    """
     num_checked = 0
     step = max(1, len(wanted) // _NUM_CHECKED)
-    for sample, place in wanted[::step]:
+    # The others follow, for when none of those can be decoded.
+    for number, (sample, place) in enumerate([*wanted[::step], *wanted]):
+        if number >= len(wanted[::step]) and num_checked:
+            break
         name = str(sample.file_name or sample.image_id)
         try:
             pixels = encoder.preprocess(images.decode(images.read_bytes(sample.image), name=name))
@@ -145,6 +175,12 @@ def _compare(
             f"these are not the embeddings of this encoder: for image {name} they differ ({what}).",
             where=str(file),
             fix=fix,
+        )
+    if wanted and not num_checked:
+        raise RunError(
+            "none of its images can be decoded, so that no embedding could be compared with the encoder's own.",
+            where=str(file),
+            fix="Correct the paths or the images of the data set.",
         )
     return num_checked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
@@ -205,7 +206,8 @@ class Job:
         evaluation = self.evaluate("val", position.step)
         # A lower loss is better; of everything else, more is.
         value = -loss if train.best_by == "loss" else evaluation.scores[train.best_by]
-        is_best = best is None or best.score is None or value > best.score
+        # A score that is no number is never better, and never stands in the way of one that is.
+        is_best = best is None or best.score is None or math.isnan(best.score) or value > best.score
         self.observers.tell(Evaluated("val", position.step, {**evaluation.scores, "loss": loss}, is_best))
         if is_best and self.accelerator.is_main_process:
             evaluation.write(self.directory.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,7 +16,10 @@ _LINE_EVERY_SECONDS = 10.0
 
 
 class ProgressDisplay:
-    """An observer. One bar at a time, for the stage that moves; on a plain stream, a line every ten seconds."""
+    """An observer. One bar at a time, for the stage that moves; on a plain stream, a line every ten seconds.
+
+    Use as a context manager: a bar that an error leaves on the terminal is taken away, and the cursor comes back.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -24,6 +28,12 @@ class ProgressDisplay:
         self._stage = ""
         self._begun = self._last_line = time.monotonic()
         self._first_done = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
     def _say(self, text: str, style: str = "") -> None:
         self._console.print(escape(text), style=style, highlight=False, soft_wrap=True)

@@ -138,6 +138,7 @@ def evaluate_run(
         best = directory.checkpoints.best()
         if best is None:
             raise RunError("this run is not trained.", where=str(run_dir), fix="Finish it with `capfw run` first.")
+        _make_output(Path(output or run_dir))
         job = Job(spec, directory, accelerator, Observers(registry, observers, is_main=accelerator.is_main_process))
         split = split or job.final_split
         if split is None or split not in job.splits:
@@ -152,3 +153,16 @@ def evaluate_run(
         if accelerator.is_main_process:
             evaluation.write(Path(output or run_dir))
     return evaluation
+
+
+def _make_output(folder: Path) -> None:
+    """Finds out before the work, and not after it, that its results could not be written."""
+    try:
+        for name in ("candidates", "scores"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise RunError(
+            f"the folder of the results cannot be made: {err.strerror or err}.",
+            where=str(folder),
+            fix="Name another with --output (in Python: output=FOLDER).",
+        ) from err

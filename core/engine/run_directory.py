@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,14 +47,20 @@ class RunDirectory:
         self._lock = FileLock(path / ".lock", timeout=0)
 
     def __enter__(self) -> RunDirectory:
-        self.path.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-        except Timeout as err:
+        except Timeout as err:  # an OSError as well
             raise RunError(
                 "another process is using this run directory.",
                 where=str(self.path),
                 fix="Wait for it to end, or choose another /run_dir.",
+            ) from err
+        except OSError as err:
+            raise RunError(
+                f"the run directory cannot be made, or not be written to: {err.strerror or err}.",
+                where=str(self.path),
+                fix="Choose another, in a folder where you may write.",
             ) from err
         return self
 
@@ -61,7 +68,11 @@ class RunDirectory:
         self._lock.release()
 
     def claim(self, spec: RunSpec) -> bool:
-        """Writes the resolved spec, or checks that the run begun here is the same; returns whether there was one."""
+        """Writes the resolved spec, or checks that the run begun here is the same; returns whether there was one.
+
+        A run that ended before it had all its features, as by an error in its spec, has nothing that could be lost: another
+        spec takes its place.
+        """
         if "imported" in self.environment:
             raise RunError(
                 "this run was imported: it has weights, and no training that could go on.",
@@ -73,6 +84,11 @@ class RunDirectory:
             write_json(file, wanted)
             return False
         differing = [p for p in _differences(json.loads(file.read_text()), wanted, "") if not p.startswith(_FREE)]
+        if differing and "features" not in self.environment and self.checkpoints.last() is None:
+            shutil.rmtree(self.assets, ignore_errors=True)
+            (self.path / "environment.json").unlink(missing_ok=True)
+            write_json(file, wanted)
+            return False
         if differing:
             raise RunError(
                 f"this run directory holds a run with another spec; they differ at {', '.join(differing[:5])}"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -77,6 +78,8 @@ class Trainer:
                 val_loss = at_epoch_end(position, position.step == self.num_steps)
                 train_loss = position.loss_sum / max(1, position.num_tokens)
                 self.observers.tell(EpochEnded(position.epoch + 1, self.num_epochs, train_loss, val_loss))
+                if stop.is_set():
+                    self._stop()
                 if position.step == self.num_steps:
                     break
                 self.position = Position(position.step, position.epoch + 1, 0)
@@ -96,19 +99,23 @@ class Trainer:
                 here.step + 1, here.epoch, here.step_in_epoch + 1, here.loss_sum, here.num_tokens
             )
             is_last = self._at_boundary()
-            is_save = here.step % self.settings.save_every_steps == 0 or stop.is_set()
+            is_stop = stop.is_set()  # asked once: a signal that comes later finds its checkpoint after the next step
+            is_save = here.step % self.settings.save_every_steps == 0 or is_stop
             if is_last or is_save or here.step % _RECORD_EVERY_STEPS == 0:
                 self._flush(record)
                 record = _Record(time.perf_counter())
             if is_save:
                 self._save(self.position)
-            if stop.is_set():
-                raise Stopped(
-                    f"stopped after step {here.step} of {self.num_steps}; the checkpoint is in {self.checkpoints.folder}.",
-                    fix="Run the same command again to go on from here.",
-                )
+            if is_stop:
+                self._stop()
             if is_last:
                 return
+
+    def _stop(self) -> NoReturn:
+        raise Stopped(
+            f"stopped after step {self.position.step} of {self.num_steps}; the checkpoint is in {self.checkpoints.folder}.",
+            fix="Run the same command again to go on from here.",
+        )
 
     def step(self, captions: NDArray[np.int64]) -> tuple[Tensor, Tensor, int]:
         """One optimizer step on the captions of these numbers: summed loss and gradient norm (on the device), tokens.
@@ -146,11 +153,12 @@ class Trainer:
         """Reads the losses back from the device, checks them, and tells the observers."""
         if not record.steps:
             return
-        losses = torch.stack(record.losses).tolist()
+        losses, norms = (torch.stack(values).tolist() for values in (record.losses, record.norms))
         here = self.position
-        for number, (loss, captions) in enumerate(zip(losses, record.steps, strict=True)):
-            if not math.isfinite(loss):
-                self._fail(here.step - len(losses) + number + 1, captions)
+        for number, (loss, norm, captions) in enumerate(zip(losses, norms, record.steps, strict=True)):
+            if not math.isfinite(loss) or not math.isfinite(norm):
+                what = "gradient" if math.isfinite(loss) else "loss"
+                self._fail(what, here.step - len(losses) + number + 1, captions)
         seconds = time.perf_counter() - record.started
         self.position = Position(
             here.step,
@@ -166,19 +174,19 @@ class Trainer:
                 epoch=here.epoch + 1,
                 loss=sum(losses) / sum(record.num_tokens),
                 lr=float(self.scheduler.get_last_lr()[0]),
-                grad_norm=float(record.norms[-1]),
+                grad_norm=norms[-1],
                 captions_per_second=sum(map(len, record.steps)) / max(seconds, 1e-9),
             )
         )
 
-    def _fail(self, step: int, captions: NDArray[np.int64]) -> None:
+    def _fail(self, what: str, step: int, captions: NDArray[np.int64]) -> NoReturn:
         ids = [self.features.samples[place].image_id for place in self.captions.image_places[captions]]
         shown = ", ".join(map(str, ids[:10])) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
         raise RunError(
-            f"the loss of step {step} is not finite; its images: {shown}.",
+            f"the {what} of step {step} is not finite; its images: {shown}.",
             where="/train",
-            fix='Lower /train/lr, add /train/warmup_steps, or set /train/precision to "float32"; then run again: training '
-            "goes on from the last checkpoint.",
+            fix='Lower /train/lr, add /train/warmup_steps, or set /train/precision to "float32". Choose another /run_dir '
+            "for it: a run goes on with the options it began with.",
         )
 
     def _save(self, position: Position) -> None:

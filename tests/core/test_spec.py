@@ -171,6 +171,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "no-metrics": ({"metrics": []}, "/metrics", "at least 1 long; got []", ""),
     "metrics-object": ({"metrics": {"name": "length"}}, "/metrics", "must be a list", ""),
     "metric-twice": ({"metrics": [{"name": "length"}, {"name": "length"}]}, "/metrics/1", "listed twice", ""),
+    "metrics-of-one-score": (
+        {"metrics": [{"name": "length"}, {"name": "length", "unit": "characters"}]},
+        "/metrics/1",
+        '"length" yields length, and so does "length" before it',
+        "--output",
+    ),
     "metric-item": (
         {"metrics": [{"name": "length"}, {"name": "length", "unit": "bits"}]},
         "/metrics/1/unit",
@@ -221,12 +227,10 @@ def test_checks_between_sections_do_not_wait_for_other_problems(toys: Toys, regi
     assert set(problems(registry, wrong)) == {"/seed", "/mapper", "/train/best_by", "/generate/method"}
 
 
-def test_one_metric_twice_with_other_options_is_two_metrics(toys: Toys, registry: Registry) -> None:
-    spec = load_spec(
-        toys.spec(metrics=[{"name": "length"}, {"name": "length", "unit": "characters"}]), registry=registry
-    )
+def test_one_metric_twice_with_scores_of_their_own_is_two_metrics(toys: Toys, registry: Registry) -> None:
+    spec = load_spec(toys.spec(metrics=[{"name": "length"}, {"name": "length", "most": 9}]), registry=registry)
 
-    assert [metric.to_json()["unit"] for metric in spec.metrics] == ["words", "characters"]
+    assert [metric.to_json()["most"] for metric in spec.metrics] == [100, 9]
 
 
 def test_old_run_is_read_although_its_files_are_gone(toys: Toys, registry: Registry) -> None:

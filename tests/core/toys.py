@@ -72,9 +72,10 @@ class FolderConfig(ComponentConfig):
 
 class LengthConfig(ComponentConfig):
     unit: Literal["words", "characters"] = Field("words", description="What is counted.")
+    most: int = Field(100, description="What is longer counts as this long.")
 
     def score_names(self) -> tuple[str, ...]:
-        return ("length",)
+        return ("length",) if self.most == 100 else (f"length-{self.most}",)
 
 
 def component(name: str, config: type[ComponentConfig], **changes: object) -> Component:

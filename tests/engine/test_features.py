@@ -16,7 +16,7 @@ from PIL import Image
 from capfw import CapfwError, load_spec, run
 from capfw.core.engine import images
 from capfw.core.engine.build import build_encoder
-from capfw.core.engine.features import FeatureStore, extract
+from capfw.core.engine.features import FeatureStore, SplitFeatures, extract
 from capfw.core.errors import UnreadableImage
 from capfw.core.protocols import FeatureShape, Sample
 from capfw.core.registry import Registry
@@ -94,6 +94,18 @@ def test_a_store_of_pooled_features_is_small(tmp_path: Path) -> None:
     for start in range(0, 7500, 750):
         store.write([f"{n:064x}" for n in range(start, start + 750)], torch.rand(750, 1, 1024), {})
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 20e6
+
+
+def test_two_runs_at_work_in_one_store_lose_no_rows(tmp_path: Path) -> None:
+    digests = [f"{n:064x}" for n in range(6)]
+    for wanted in (digests, digests[:3], digests[::-1]):  # each began before the others had written anything
+        FeatureStore(tmp_path, FeatureShape(1, 1), torch.float32).write(
+            wanted, torch.tensor([[[float(int(d, 16))]] for d in wanted]), {}
+        )
+        store = FeatureStore(tmp_path, FeatureShape(1, 1), torch.float32)
+        samples = [Sample(n, b"", ()) for n in range(6)]
+        features = SplitFeatures(store, samples, digests, CPU)
+        assert features.gather(range(6)).flatten().tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_features_that_overflow_float16_are_refused(tmp_path: Path) -> None:

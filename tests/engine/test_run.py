@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,14 +17,20 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 
 from capfw import CapfwError, Captioner, load_spec, run
+from capfw.core.engine.progress import ProgressDisplay
 from capfw.core.engine.run import evaluate_run
+from capfw.core.protocols import Progress
 from capfw.core.registry import Registry
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 Write = Callable[..., Path]
+_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+# What the tiny spec says of its decoder, and only random weights may be told.
+_OF_RANDOM_WEIGHTS = dict.fromkeys(("tokenizer", "num_layers", "width", "num_heads", "max_positions"))
 
 
 def test_run_leaves_a_run_directory_and_a_second_call_repeats_nothing(tiny: Write, registry: Registry) -> None:
@@ -84,6 +92,52 @@ def test_another_spec_in_the_same_run_directory_is_refused(tiny: Write, registry
     changed = load_spec(tiny(train={"lr": 0.5}), registry=registry)
     with pytest.raises(CapfwError, match="/train/lr"):
         run(changed, registry=registry)
+
+
+def test_a_run_that_failed_before_it_had_features_may_be_corrected(tiny: Write, registry: Registry) -> None:
+    with pytest.raises(CapfwError, match="nobody/nothing"):
+        run(load_spec(tiny(decoder={"weights": "nobody/nothing", **_OF_RANDOM_WEIGHTS}), registry=registry))
+    corrected = load_spec(tiny(train={"max_steps": 1}), registry=registry)
+    result = run(corrected, registry=registry)
+    assert load_spec(result.run_dir / "spec.json", registry=registry) == corrected
+
+
+def test_a_run_directory_or_output_that_cannot_be_written_is_named(
+    tiny: Write, registry: Registry, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/run"):
+        with pytest.raises(CapfwError, match="cannot be made, or not be written to") as caught:
+            run(load_spec(tiny(run_dir=place), registry=registry), registry=registry)
+        assert caught.value.where == str(tmp_path / place)
+    result = run(load_spec(tiny(train={"max_steps": 1}), registry=registry), registry=registry)
+    with pytest.raises(CapfwError, match="cannot be made: Not a directory"):
+        evaluate_run(result.run_dir, output=tmp_path / "file", registry=registry)
+
+
+def test_a_score_that_is_no_number_is_not_the_best_for_ever(
+    tiny: Write, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([math.nan, 3.0, math.nan])
+    monkeypatch.setattr("capfw.core.engine.job.validation_loss", lambda *_: next(losses))
+    spec = load_spec(tiny(train={"epochs": 3, "best_by": "loss"}), registry=registry)
+    result = run(spec, registry=registry)
+    best = json.loads((result.run_dir / "checkpoints/best.json").read_text())
+    assert (best["step"], best["score"], best["evaluated_step"]) == (10, -3.0, 15)
+
+
+def test_an_error_takes_the_bar_away_and_brings_the_cursor_back() -> None:
+    written = io.StringIO()
+    display = ProgressDisplay(Console(file=written, force_terminal=True, legacy_windows=False))
+
+    def fail() -> None:
+        with display:
+            display.progressed(Progress("train", 1, 5, "steps"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert 0 <= written.getvalue().rfind(_HIDE_CURSOR) < written.getvalue().rfind(_SHOW_CURSOR)
 
 
 def test_overlapping_splits_are_refused(tiny: Write, registry: Registry, tmp_path: Path) -> None:

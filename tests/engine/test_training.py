@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from accelerate import Accelerator
 from capfw import load_spec
 from capfw.core.engine.batches import Captions, micro_batches
 from capfw.core.engine.build import build_model, prepare_assets
-from capfw.core.engine.checkpoint import Checkpoints
+from capfw.core.engine.checkpoint import Checkpoints, Position
 from capfw.core.engine.observers import Observers
-from capfw.core.engine.train import Trainer
+from capfw.core.engine.train import Stopped, Trainer
 from capfw.core.protocols import FeatureShape, Sample, TokenBatch
 from capfw.core.registry import Registry
 
@@ -109,3 +110,28 @@ def test_a_loss_that_is_not_finite_names_step_and_images(tiny: Write, registry: 
     with pytest.raises(Exception, match=r"loss of step 1 .*images: .*1") as caught:
         trainer.run(lambda _position, _is_last: None)
     assert "/train/lr" in str(caught.value)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_its_weights_are_saved(
+    tiny: Write, registry: Registry, tmp_path: Path
+) -> None:
+    trainer = _trainer(tiny, registry, tmp_path, None)  # one step an epoch, and a checkpoint after each
+    weight = next(parameter for _, parameter in trainer.model.trainable())
+    weight.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(Exception, match="the gradient of step 1 is not finite"):
+        trainer.run(lambda _position, _is_last: None)
+    assert trainer.checkpoints.last() is None
+
+
+def test_a_signal_while_the_last_epoch_is_evaluated_stops_the_run(
+    tiny: Write, registry: Registry, tmp_path: Path
+) -> None:
+    trainer = _trainer(tiny, registry, tmp_path, None)
+
+    def evaluate(_position: Position, is_last: bool) -> None:
+        if is_last:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Stopped, match="stopped after step 2 of 2"):
+        trainer.run(evaluate)
+    assert trainer.checkpoints.last() == trainer.position

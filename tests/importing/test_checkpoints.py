@@ -21,6 +21,7 @@ from capfw.core.errors import BadCheckpoint, IncompatibleComponents, MissingWeig
 from capfw.core.protocols import AverageBeamOptions, GreedyOptions
 from capfw.plugins.importers.clipcap import ClipCapConfig
 from capfw.plugins.importers.clipcap.clipcap import ClipCapImporter
+from capfw.plugins.importers.clipcap.gpt2_image_captioning import Gpt2ImageCaptioningImporter
 
 from .conftest import Original, tiny_clip
 
@@ -232,6 +233,17 @@ def _has_a_stranger(file: Path, seed: Original, case: dict[str, Any]) -> None:
     torch.save(state | {"retrieval.weight": torch.zeros(1)}, file)
 
 
+def _trained_to_nan(file: Path, seed: Original, case: dict[str, Any]) -> None:
+    state = torch.load(seed.folder / case["checkpoint"], weights_only=True)
+    state["mapping_network.model.0.bias"][3] = torch.nan
+    torch.save(state, file)
+
+
+def _quantised(file: Path, seed: Original, case: dict[str, Any]) -> None:
+    state = torch.load(seed.folder / case["checkpoint"], weights_only=True)
+    torch.save({name: value.mul(100).to(torch.int8) for name, value in state.items()}, file)
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -240,6 +252,8 @@ def _has_a_stranger(file: Path, seed: Original, case: dict[str, Any]) -> None:
         (_plain_pickle_with_code, "code is never run"),
         (_no_known_format, "of no known format"),
         (_lacks_a_layer, "1 missing: mapper.layers.0.bias"),
+        (_trained_to_nan, "1 of 4 entries hold NaN or infinity: mapper.layers.0.bias"),
+        (_quantised, "4 of 4 entries are of another kind of number"),
         (_has_a_stranger, "1 entries that neither .* retrieval.weight"),
     ],
 )
@@ -269,3 +283,30 @@ def test_parts_that_do_not_fit_are_refused_by_name(seed: Original, case: dict[st
     (tmp_path / "run").mkdir()
     with pytest.raises(RunError, match="something here already"):
         import_checkpoint(file, tmp_path / "run", overrides=overrides)
+
+
+def test_a_mapping_network_of_no_width_is_refused() -> None:
+    shapes = {"mapping_network.prefix_const": (0, 0), "mapping_network.linear.weight": (0, 8)}
+    with pytest.raises(BadCheckpoint, match="lacks an entry, or has one of another shape"):
+        Gpt2ImageCaptioningImporter(ClipCapConfig()).checkpoint(shapes, None)
+
+
+def test_options_that_could_do_nothing_are_refused(seed: Original, case: dict[str, Any], tmp_path: Path) -> None:
+    overrides = seed.overrides(case) | {"/run_dir": "elsewhere", "/features/standardize": True}
+    with pytest.raises(SpecError) as caught:
+        import_checkpoint(seed.folder / case["checkpoint"], tmp_path / "run", overrides=overrides)
+    assert [problem.pointer for problem in caught.value.problems] == ["/run_dir", "/features/standardize"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_directory_that_cannot_be_made_is_named(seed: Original, case: dict[str, Any], tmp_path: Path) -> None:
+    file, overrides = seed.folder / case["checkpoint"], seed.overrides(case)
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot be made: Not a directory") as caught:
+        import_checkpoint(file, tmp_path / "file/run", overrides=overrides)
+    assert caught.value.where == str(tmp_path / "file/run")
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for taken in ("link", "absent/.."):
+        with pytest.raises(RunError, match="something here already"):
+            import_checkpoint(file, tmp_path / taken, overrides=overrides)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

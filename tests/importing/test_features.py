@@ -140,6 +140,50 @@ def test_embeddings_that_are_not_this_encoders_are_refused(spec_file: Path, tmp_
     assert not list(tmp_path.glob("features/*/shard-*"))
 
 
+def test_what_cannot_be_compared_or_belongs_to_two_images_is_refused(spec_file: Path, tmp_path: Path) -> None:
+    rows, spec = embeddings_of(spec_file), load_spec(spec_file)
+    first, second, *_ = rows
+    broken = as_embeddings_file(tmp_path, rows | {second: rows[second] * torch.nan})
+    with pytest.raises(RunError, match=f"the embedding of image {second} holds NaN"):
+        import_features(broken, spec)
+    file = as_embeddings_file(tmp_path, rows)
+    captions = tmp_path / "val/captions.json"
+    content = json.loads(captions.read_text())
+    (tmp_path / "val" / content["images"][0]["file_name"]).rename(tmp_path / "val" / first)
+    content["images"][0]["file_name"] = first
+    (tmp_path / "twice.json").write_text(json.dumps(content))
+    twice = load_spec(spec_file, overrides={"/data/val/captions": str(tmp_path / "twice.json")})
+    with pytest.raises(RunError, match="images 0 and 4 are two that differ, and have one row"):
+        import_features(file, twice)
+    for image in tmp_path.glob("*/COCO*"):
+        image.write_bytes(image.read_bytes()[:200])
+    with pytest.raises(RunError, match="none of its images can be decoded"):
+        import_features(file, load_spec(spec_file, overrides={"/data/val": None}))
+    assert not list(tmp_path.glob("features/*/shard-*"))
+
+
+def test_an_image_known_to_be_unreadable_gets_no_features(spec_file: Path, tmp_path: Path) -> None:
+    rows = embeddings_of(spec_file)
+    broken = tmp_path / "train" / next(iter(rows))
+    broken.write_bytes(broken.read_bytes()[:200])
+    run(load_spec(spec_file), until="extract")
+    before = {shard: shard.read_bytes() for shard in tmp_path.glob("features/*/shard-*")}
+    made = import_features(as_embeddings_file(tmp_path, rows), load_spec(spec_file))
+    assert (made.num_present, made.num_imported) == ({"train": 3, "val": 2}, {"train": 0, "val": 0})
+    assert {shard: shard.read_bytes() for shard in tmp_path.glob("features/*/shard-*")} == before
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 2), (4,)])
+def test_embeddings_that_are_no_table_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    captions = [{"image_id": n, "caption": "x", "clip_embedding": n} for n in range(4)]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"clip_embedding": torch.zeros(shape), "captions": captions}))
+    with pytest.raises(BadCheckpoint, match="does not hold ClipCap's features"):
+        ClipCapImporter(ClipCapConfig()).features(tmp_path / "a.pkl")
+    torch.save({"filenames": 4, "embeddings": torch.zeros(4, 2)}, tmp_path / "a.pt")
+    with pytest.raises(BadCheckpoint, match="one embedding a file name"):
+        Gpt2ImageCaptioningImporter(ClipCapConfig()).features(tmp_path / "a.pt")
+
+
 class Boom:
     def __init__(self, file: Path) -> None:
         self.file = file

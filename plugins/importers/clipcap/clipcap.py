@@ -54,8 +54,11 @@ class ClipCapImporter:
         content = read_pickle(file)
         try:
             rows = {str(entry["image_id"]): int(entry["clip_embedding"]) for entry in content["captions"]}
+            num_rows, _ = content["clip_embedding"].shape
+            if not all(0 <= row < num_rows for row in rows.values()):
+                raise IndexError(f"a row that is not among the {num_rows}")
             return ForeignFeatures(content["clip_embedding"][list(rows.values())], image_ids=tuple(rows))
-        except (KeyError, TypeError, ValueError, IndexError) as err:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as err:
             raise BadCheckpoint(
                 f"{file} does not hold ClipCap's features: {err!r}.",
                 fix='It needs "clip_embedding", a tensor (n, D), and "captions", each with its image_id and row.',

@@ -66,7 +66,8 @@ class Gpt2ImageCaptioningImporter:
         if not isinstance(content, dict) or not {"filenames", "embeddings"} <= content.keys():
             return None
         names, embeddings = content["filenames"], content["embeddings"]
-        if not isinstance(embeddings, torch.Tensor) or embeddings.ndim != 2 or len(embeddings) != len(names):
+        is_table = isinstance(embeddings, torch.Tensor) and embeddings.ndim == 2
+        if not is_table or not isinstance(names, list | tuple) or len(embeddings) != len(names):
             raise BadCheckpoint(
                 f"{file} does not hold one embedding a file name.",
                 fix='It needs "filenames", a list of n names, and "embeddings", a tensor (n, D).',

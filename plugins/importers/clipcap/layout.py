@@ -41,7 +41,7 @@ def mapping_network(shapes: Shapes, root: str, embed_dim: int | None) -> Mapping
             "num_layers": num_layers,
         }
         return MappingNetwork(options, feature_dim, is_mlp=False)
-    except (KeyError, IndexError, ValueError) as err:
+    except (KeyError, IndexError, ValueError, ZeroDivisionError) as err:
         raise BadCheckpoint(
             f"the mapping network in it lacks an entry, or has one of another shape: {err}. "
             f"It has {', '.join(sorted(own)[:5])}.",
