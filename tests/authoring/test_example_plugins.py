@@ -84,13 +84,21 @@ def test_spec_of_an_uninstalled_encoder_is_refused(
     packages: Path, run_in_environment: Run, install: Callable[..., None]
 ) -> None:
     folder = packages / "capfw-colorgrid"
-    assert run_in_environment("capfw", "validate", "spec.json", cwd=folder).stdout.startswith("spec.json: valid")
+    elsewhere = ["--set", "/run_dir=runs/never"]
+    tiny = ["--set", "/data/num_train=8", "--set", "/data/num_val=2", "--set", "/data/num_test=2"]
+    run_in_environment(
+        "capfw", "run", "spec.json", *tiny, "--set", "/train/max_steps=1", "--set", "/run_dir=runs/tiny", cwd=folder
+    )
 
     run_in_environment("python", "-m", "pip", "uninstall", "--quiet", "--yes", "capfw-colorgrid")
     try:
-        refused = run_in_environment("capfw", "validate", "spec.json", cwd=folder, code=2)
+        refused = run_in_environment("capfw", "validate", "runs/tiny/spec.json", cwd=folder, code=2)
+        never_run = run_in_environment("capfw", "validate", "spec.json", *elsewhere, cwd=folder, code=2)
     finally:
         install(folder)
 
-    assert '/encoder/name: no encoder is called "colorgrid"' in refused.stderr
-    assert "install it here" in refused.stderr
+    for said in (refused.stderr, never_run.stderr):
+        assert '/encoder/name: no encoder is called "colorgrid"' in said
+    assert "To use an encoder from another package, install it here" in never_run.stderr
+    assert 'This run used "colorgrid" from capfw-colorgrid 0.1.0, which is not installed' in refused.stderr
+    assert "pip install capfw-colorgrid" in refused.stderr
