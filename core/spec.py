@@ -235,9 +235,11 @@ def _options_that_emit(encoder: Part, wanted: FeatureKind) -> list[tuple[str, ob
 
 def _metrics_listed(draft: Mapping[str, Any]) -> list[Problem]:
     listed = draft.get("metrics")
-    metrics = [metric for metric in listed if isinstance(metric, Part)] if isinstance(listed, list) else []
+    metrics = listed if isinstance(listed, list) else []
     problems, owners = [], dict[str, Part]()
     for index, metric in enumerate(metrics):
+        if not isinstance(metric, Part):  # wrong itself, and reported
+            continue
         if metric in metrics[:index]:
             what = f'"{metric.name}" is listed twice with the same options.'
             problems.append(Problem(f"/metrics/{index}", what, "Remove one."))
