@@ -1,0 +1,163 @@
+"""Training and captioning as the notebooks did it, beside capfw's way, on one model and the same captions, in one run.
+
+The notebooks' way: captions padded to 50 tokens, logits at every position, generation without a key-value cache and once
+for every reference. It is written out here, small, over the very modules that capfw builds: the ratio is of the way alone.
+
+python bench/notebooks.py [CAPTIONS.json]     # COCO captions; drawn shapes' captions without
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from capfw import load_spec
+from capfw.core.engine.batches import Captions
+from capfw.core.engine.build import build_model, prepare_assets
+from capfw.core.engine.model import CaptioningModel
+from capfw.core.protocols import FeatureShape, GreedyOptions, Sample
+from capfw.core.scoring import read_references
+
+BATCH_SIZE, PADDED_LENGTH, NUM_STEPS, NUM_IMAGES, REPEATS = 64, 50, 4, 64, 3
+FEATURES = FeatureShape(num_tokens=1, dim=512)
+SPEC: dict[str, Any] = {
+    "capfw": 1,
+    "data": None,
+    "encoder": {"name": "vit", "weights": "random"},  # not built: features are random numbers
+    "mapper": {"name": "mlp", "prefix_length": 10},
+    "decoder": {"name": "gpt2", "weights": "random", "num_layers": 6, "width": 384, "num_heads": 6, "dropout": 0.0},
+    "metrics": [{"name": "cider"}],
+    "run_dir": "unused",
+}
+
+
+def samples_of(arguments: list[str]) -> list[Sample]:
+    """Images' ids and references; the images themselves are not needed."""
+    if arguments:
+        references, _ = read_references(Path(arguments[0]))
+        return [Sample(image_id, b"", captions) for image_id, captions in references.items()]
+    from capfw import load_part
+
+    return list(load_part("dataset", {"name": "shapes"}).build().samples("train"))
+
+
+class Bench:
+    """One model, its optimizer, random features and the captions."""
+
+    def __init__(self, samples: list[Sample], folder: Path) -> None:
+        spec = load_spec(SPEC)
+        prepare_assets(spec, samples, folder)
+        self.model: CaptioningModel = build_model(spec, FEATURES, folder)
+        self.captions = Captions(samples, self.model.as_decoder, PADDED_LENGTH)
+        self.features = torch.randn(len(samples), 1, FEATURES.dim)
+        self.num_references = round(len(self.captions) / len(samples))
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+
+    def steps(self) -> Iterator[np.ndarray]:
+        """The caption numbers of the steps that are timed."""
+        yield from self.captions.plan_epoch(0, 0, BATCH_SIZE)[:NUM_STEPS]
+
+    def train(self, loss_of: Callable[[Tensor, np.ndarray], Tensor]) -> None:
+        """The timed steps, with the loss as one of the two ways computes it."""
+        self.model.train()
+        for numbers in self.steps():
+            loss_of(self.features[self.captions.image_places[numbers]], numbers).backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+    def loss(self, features: Tensor, numbers: np.ndarray) -> Tensor:
+        """The way of capfw: padded to the longest of a batch of like lengths, logits where there is a target."""
+        total, count = self.model(features, self.captions.tokens(numbers, features.device))
+        return total / count
+
+    def notebooks_loss(self, features: Tensor, numbers: np.ndarray) -> Tensor:
+        """Padded to 50 tokens, logits at every position."""
+        batch = self.captions.tokens(numbers, features.device)
+        room = (0, PADDED_LENGTH - batch.ids.shape[1])
+        ids, mask = functional.pad(batch.ids, room), functional.pad(batch.mask, room)
+        prefix, network = self.model.prefix(features), self.model.decoder.model
+        inputs = torch.cat([prefix, network.get_input_embeddings()(ids)], dim=1)  # (B, P + 50, E)
+        seen = torch.cat([torch.ones(prefix.shape[:2], dtype=torch.bool), mask], dim=1)
+        logits = network(inputs_embeds=inputs, attention_mask=seen.long(), use_cache=False).logits  # (B, P + 50, V)
+        targets = ids.masked_fill(~mask, -100)
+        return functional.cross_entropy(logits[:, prefix.shape[1] - 1 : -1].flatten(0, 1), targets.flatten())
+
+    def caption(self) -> list[list[int]]:
+        """The way of capfw: each image once, one position a step."""
+        return self.model.generate(self.features[:NUM_IMAGES], GreedyOptions(max_tokens=20)).ids
+
+    @torch.no_grad()
+    def notebooks_caption(self) -> list[list[int]]:
+        """Each image once a reference, and everything again at each step."""
+        self.model.eval()
+        network, made = self.model.decoder.model, []
+        for _ in range(self.num_references):
+            inputs = self.model.prefix(self.features[:NUM_IMAGES])  # (B, P, E), growing
+            ids = torch.empty(NUM_IMAGES, 0, dtype=torch.int64)
+            while ids.shape[1] < 20 and not (ids == self.model.decoder.stop_id).any(1).all():
+                chosen = network(inputs_embeds=inputs, use_cache=False).logits[:, -1].argmax(-1, keepdim=True)
+                ids = torch.cat([ids, chosen], dim=1)
+                inputs = torch.cat([inputs, network.get_input_embeddings()(chosen)], dim=1)
+            made = ids.tolist()
+        return made
+
+
+def require_same_results(bench: Bench) -> None:
+    """Both ways compute the same: the losses are equal, and so are the captions up to their end."""
+    bench.model.eval()
+    numbers = next(bench.steps())
+    features = bench.features[bench.captions.image_places[numbers]]
+    with torch.no_grad():
+        torch.testing.assert_close(bench.loss(features, numbers), bench.notebooks_loss(features, numbers))
+    for ours, theirs in zip(bench.caption(), bench.notebooks_caption(), strict=True):
+        assert ours == theirs[: len(ours)]
+
+
+def compare(name: str, unit: str, count: int, theirs: Callable[[], object], ours: Callable[[], object]) -> None:
+    """Medians of both ways, timed in turn after a warm-up, and their ratio."""
+    seconds: dict[str, list[float]] = {"notebooks": [], "capfw": []}
+    for _ in range(REPEATS + 1):
+        for way, run in (("notebooks", theirs), ("capfw", ours)):
+            started = time.perf_counter()
+            run()
+            seconds[way].append(time.perf_counter() - started)
+    theirs_s, ours_s = (statistics.median(seconds[way][1:]) for way in ("notebooks", "capfw"))
+    print(
+        f"{name:<11} notebooks {count / theirs_s:7.0f} {unit}/s   capfw {count / ours_s:7.0f} {unit}/s   "
+        f"{theirs_s / ours_s:.1f} times as fast"
+    )
+
+
+def main() -> None:
+    """Prints a line for training and one for captioning."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(samples_of(sys.argv[1:]), Path(folder))
+    require_same_results(bench)
+    lengths = bench.captions.lengths
+    print(
+        f"{torch.get_num_threads()} threads; GPT-2 of 6 layers, width 384, {len(bench.model.decoder.tokenizer):,} words; "
+        f"captions of {lengths.mean():.1f} tokens, {bench.num_references} an image"
+    )
+    compare(
+        "training",
+        "captions",
+        BATCH_SIZE * NUM_STEPS,
+        lambda: bench.train(bench.notebooks_loss),
+        lambda: bench.train(bench.loss),
+    )
+    compare("captioning", "images", NUM_IMAGES, bench.notebooks_caption, bench.caption)
+
+
+if __name__ == "__main__":
+    main()
