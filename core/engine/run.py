@@ -124,7 +124,8 @@ def evaluate_run(
             fix="Add --output FOLDER (in Python: output=FOLDER).",
         )
     registry = registry or Registry.discover()
-    spec = load_spec(run_dir / "spec.json", registry=registry, overrides=overrides)
+    # Files that training alone needed may be gone; what is read here says itself what it lacks.
+    spec = load_spec(run_dir / "spec.json", registry=registry, overrides=overrides, check_files=False)
     accelerator = _accelerator(spec)
     with _Main(RunDirectory(run_dir), accelerator) as directory:
         best = directory.checkpoints.best()
