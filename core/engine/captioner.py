@@ -29,7 +29,8 @@ class Captioner:
     """Encoder, mapper and decoder of a trained run, ready to caption.
 
     The fields are the parts themselves, to be used one by one; `with_parts` puts others in their place. Features pass
-    through the stored dtype of the run (`spec.features.dtype`), so captions are those that `capfw evaluate` writes.
+    through the stored dtype of the run (`spec.features.dtype`), so captions are those that `capfw evaluate` writes
+    (sampled ones aside, whose seed is another).
     """
 
     spec: RunSpec
@@ -41,8 +42,8 @@ class Captioner:
     def load(cls, run_dir: Path | str, *, device: str | None = None, registry: Registry | None = None) -> Captioner:
         """Loads the best checkpoint of a run directory; needs nothing else but frozen published weights.
 
-        Raises `RunError` when the directory holds no trained run, or when a frozen part comes out other than it was
-        trained with (another library version may initialise random weights differently).
+        Raises `RunError` when the directory holds no trained run, when there is no such device, or when a frozen part comes
+        out other than it was trained with (another library version may initialise random weights differently).
         """
         folder = Path(run_dir)
         if not (folder / "spec.json").is_file():
@@ -59,7 +60,7 @@ class Captioner:
                 fix="Finish it first: capfw run " + str(folder / "spec.json"),
             )
         spec = load_spec(folder / "spec.json", registry=registry, check_files=False)
-        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        where = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         encoder = build_encoder(spec)
         model = build_model(spec, encoder.feature_shape, folder / "assets", is_restored=True)
         RunDirectory(folder).check_frozen(encoder.fingerprint(), model.frozen_fingerprint())
@@ -143,6 +144,18 @@ class Captioner:
         return caption_features(
             self.model, features, options, seed=f"{self.spec.seed} caption", precision=self.spec.train.precision
         )
+
+
+def _device(name: str) -> torch.device:
+    """The device, tried out. Raises `RunError` when there is none of this name."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as err:  # as PyTorch was built
+        raise RunError(
+            f'there is no device "{name}" here: {str(err).splitlines()[0]}',
+            where="--device",
+            fix='Use "cpu", or leave it out.',
+        ) from err
 
 
 def _open(source: ImageInput) -> Image.Image:

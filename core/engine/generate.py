@@ -39,7 +39,8 @@ def caption_features(
 ) -> list[tuple[Caption, ...]]:
     """Captions of each image of features (B, N, D) on the model's device; sampling depends on `seed` alone."""
     model.eval()
-    with torch.inference_mode(), autocast(features.device, precision), torch.random.fork_rng():
+    devices = [features.device] if features.device.type == "cuda" else []  # by default: a context on every GPU there is
+    with torch.inference_mode(), autocast(features.device, precision), torch.random.fork_rng(devices):
         torch.manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7], "big"))
         generated = model.generate(features, options)
     texts = model.as_decoder.detokenize(generated.ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from ..errors import DataError
-from ..protocols import Encoder, Evaluated, ImageId, Progress, Sample
+from ..protocols import Encoder, Evaluated, ImageId, Progress
 from ..spec import RunSpec
 from .batches import Captions
 from .build import build_dataset, build_encoder, build_metrics, build_model, prepare_assets, splits_of
@@ -23,6 +23,7 @@ from .model import CaptioningModel
 from .observers import Observers
 from .report import write_report
 from .run_directory import RunDirectory, describe_data, versions
+from .splits import check_splits
 from .train import Trainer
 
 
@@ -71,8 +72,6 @@ class Job:
 
     def check_data(self) -> None:
         """Refuses empty or overlapping splits, and data that changed since the run began; records what the run is."""
-        if not self.splits.get("train"):
-            raise DataError("the data set has no training images.", where="/data", fix="Give it a train split.")
         check_splits(self.splits)
         data = describe_data(self.splits)
         if self.accelerator.is_main_process:
@@ -202,7 +201,8 @@ class Job:
         if val_captions is None:
             self._mark(Best(position.step, None, position.step))
             return None
-        loss = validation_loss(self.model, self.features("val"), val_captions, train.batch_size, train.precision)
+        at_once = train.micro_batch_size or train.batch_size
+        loss = validation_loss(self.model, self.features("val"), val_captions, at_once, train.precision)
         evaluation = self.evaluate("val", position.step)
         # A lower loss is better; of everything else, more is.
         value = -loss if train.best_by == "loss" else evaluation.scores[train.best_by]
@@ -282,21 +282,3 @@ class Job:
 
     def _progress(self, stage: str, unit: str) -> Callable[[int, int], None]:
         return lambda done, total: self.observers.tell(Progress(stage, done, total, unit))
-
-
-def check_splits(splits: Mapping[str, Sequence[Sample]]) -> None:
-    """Raises `DataError` when two splits share an image id, or one split has an id twice."""
-    seen: dict[ImageId, str] = {}
-    clashes = []
-    for split, samples in splits.items():
-        for sample in samples:
-            if sample.image_id in seen:
-                clashes.append(f"{sample.image_id} ({seen[sample.image_id]} and {split})")
-            seen[sample.image_id] = split
-    if clashes:
-        raise DataError(
-            f"{len(clashes)} image ids stand in the data more than once: {', '.join(clashes[:5])}"
-            + (", ..." if len(clashes) > 5 else "."),
-            where="/data",
-            fix="Leave each image in one split: scores on images that were trained on mean nothing.",
-        )

@@ -131,8 +131,11 @@ def evaluate_run(
             fix="Add --output FOLDER (in Python: output=FOLDER).",
         )
     registry = registry or Registry.discover()
-    # The paths of a resolved spec are absolute; those in overrides come from the command line.
-    spec = load_spec(run_dir / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd())
+    # The paths of a resolved spec are absolute; those in overrides come from the command line. Files that training alone
+    # needed may be gone; what is read here says itself what it lacks.
+    spec = load_spec(
+        run_dir / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd(), check_files=False
+    )
     accelerator = _accelerator(spec)
     with _Main(RunDirectory(run_dir), accelerator) as directory:
         best = directory.checkpoints.best()

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import capfw
 from capfw import CapfwError, Captioner, Registry, load_part, load_spec, run
-from capfw.core.errors import IncompatibleComponents, SpecError
+from capfw.core.errors import IncompatibleComponents, RunError, SpecError
 from capfw.core.protocols import FeatureShape
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -129,3 +130,18 @@ def test_an_unknown_stage_is_refused_before_anything_is_written(tiny: Write, reg
     with pytest.raises(CapfwError, match=r'no stage is called "extrct"[^?]*Did you mean "extract"'):
         run(spec, registry=registry, until="extrct")
     assert not spec.run_dir.exists()
+
+
+def test_captioning_on_a_cpu_leaves_every_gpu_alone(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", asked.append)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *state: asked.append(state))
+    assert captioner.caption([Image.new("RGB", (20, 20))])
+    assert asked == []
+
+
+@pytest.mark.parametrize("device", ["gpuu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(captioner: Captioner, device: str) -> None:
+    with pytest.raises(RunError, match=f'no device "{device}" here'):
+        Captioner.load(captioner.spec.run_dir, device=device)

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from capfw import Captioner, load_spec, run
 from capfw.cli import main
 from capfw.core.engine.importing import import_checkpoint
-from capfw.core.errors import BadCheckpoint, IncompatibleComponents, MissingWeights, RunError, SpecError
+from capfw.core.engine.run import evaluate_run
+from capfw.core.errors import BadCheckpoint, DataError, IncompatibleComponents, MissingWeights, RunError, SpecError
 from capfw.core.protocols import AverageBeamOptions, GreedyOptions
 from capfw.plugins.importers.clipcap import ClipCapConfig
 from capfw.plugins.importers.clipcap.clipcap import ClipCapImporter
@@ -182,6 +183,12 @@ def test_a_tuned_decoder_needs_its_published_weights_no_more(seed: Original, tmp
     made = Captioner.load(tmp_path / "run").model.generate(embeddings[:, None], GreedyOptions(max_tokens=3))
     expected = load_file(seed.folder / case["expected"])["greedy_ids"]
     assert made.ids[0] == expected[0, : len(made.ids[0])].tolist()
+    data = {"name": "shapes", "num_train": 2, "num_val": 2, "num_test": 2, "image_size": 32}
+    scored = evaluate_run(tmp_path / "run", overrides={"/data": data}, output=tmp_path / "scores")
+    assert len(scored.captions) == 2
+    lost = {"name": "coco", "test": {"images": "nowhere", "captions": "nowhere.json"}}
+    with pytest.raises(DataError, match=r"nowhere\.json: cannot be read"):
+        evaluate_run(tmp_path / "run", overrides={"/data": lost}, output=tmp_path / "scores")
 
 
 def test_what_the_file_does_not_say_is_asked_for_all_at_once(seed: Original, tmp_path: Path) -> None:
