@@ -16,7 +16,8 @@ from ..registry import Registry
 from ..spec import RunSpec
 from . import images
 from .build import build_dataset, build_encoder, splits_of
-from .features import FeatureStore, digest_images
+from .extraction import digest_images
+from .features import FeatureStore
 from .importing import recognise
 
 _NUM_CHECKED = 8

@@ -17,7 +17,8 @@ from .batches import Captions
 from .build import build_dataset, build_encoder, build_metrics, build_model, prepare_assets, splits_of
 from .checkpoint import Best, Position
 from .evaluate import Evaluation, score, validation_loss
-from .features import Extraction, FeatureStore, SplitFeatures, extract
+from .extraction import Extraction, extract
+from .features import FeatureStore, SplitFeatures
 from .generate import Caption, caption_split
 from .model import CaptioningModel
 from .observers import Observers

@@ -16,7 +16,8 @@ from PIL import Image
 from capfw import CapfwError, load_spec, run
 from capfw.core.engine import images
 from capfw.core.engine.build import build_encoder
-from capfw.core.engine.features import FeatureStore, SplitFeatures, extract
+from capfw.core.engine.extraction import extract
+from capfw.core.engine.features import FeatureStore, SplitFeatures
 from capfw.core.errors import UnreadableImage
 from capfw.core.protocols import FeatureShape, Sample
 from capfw.core.registry import Registry
