@@ -14,12 +14,16 @@ import traceback
 from collections.abc import Iterator
 from importlib.metadata import Distribution, EntryPoint
 from types import FrameType
+from typing import TextIO
 
 from .errors import PluginError, nearest
 
 LIMIT_VARIABLE = "CAPFW_IMPORT_SECONDS"
 _LIMIT_SECONDS = 30.0
 _NOTICE_SECONDS = 5.0
+_ASIDE = threading.Lock()
+_num_aside = 0  # threads in `stdout_aside`, and the stdout they share
+_stdout: TextIO | None = None
 
 
 class _TooLong(BaseException):
@@ -55,6 +59,27 @@ def time_limit(what: str, seconds: float) -> Iterator[None]:
         raise PluginError(f"{what} took longer than {seconds:g} s ({LIMIT_VARIABLE} sets the limit)") from None
     finally:
         notice.cancel()
+
+
+@contextlib.contextmanager
+def stdout_aside() -> Iterator[None]:
+    """What is printed goes to stderr, so that it does not mix with results.
+
+    Several threads may be inside at once: the last to leave restores stdout. (`contextlib.redirect_stdout` gives each
+    what it found, and so can leave the whole process without its stdout.)
+    """
+    global _num_aside, _stdout
+    with _ASIDE:
+        if _num_aside == 0:
+            _stdout, sys.stdout = sys.stdout, sys.stderr
+        _num_aside += 1
+    try:
+        yield
+    finally:
+        with _ASIDE:
+            _num_aside -= 1
+            if _num_aside == 0:
+                sys.stdout, _stdout = _stdout, None
 
 
 def _tell(text: str) -> None:
@@ -129,7 +154,11 @@ def in_words(err: BaseException) -> str:
     """What was raised, and in which line; a `PluginError` is words already."""
     if isinstance(err, PluginError):
         return str(err)
-    said = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__
+    try:
+        text = str(err)
+    except Exception:  # a stranger's `__str__`, or one that no longer finds what it would tell
+        text = ""
+    said = f"{type(err).__name__}: {text}" if text else type(err).__name__
     frames = [f for f in traceback.extract_tb(err.__traceback__) if "importlib" not in f.filename]
     is_strangers = bool(frames) and not frames[-1].filename.startswith(os.path.dirname(__file__))
     if isinstance(err, SyntaxError) or not is_strangers:

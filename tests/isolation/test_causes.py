@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from capfw.core.errors import PluginError
-from capfw.core.loading import time_limit
+from capfw.core.loading import stdout_aside, time_limit
 from capfw.core.protocols import Component, ComponentConfig, hookimpl
 from capfw.core.registry import PluginStatus, Registry
 
@@ -34,6 +36,9 @@ def status(name: str, registry: Registry | None = None) -> PluginStatus:
         ("import json.nothing", None, 'it needs json.nothing, which the installed library "json" does not have'),
         ("from capfw.core.protocols.later import New", None, "it needs capfw.core.protocols.later, which capfw"),
         ("class Stop(BaseException):\n    pass\nraise Stop", None, "importing capfw_x failed: Stop"),
+        ("class E(Exception):\n    def __str__(self):\n        raise self\nraise E", None, "importing capfw_x failed: E"),
+        ("@hookimpl\nasync def run_started(event):\n    pass", None, "run_started is a wrapper or async"),
+        ("@hookimpl(wrapper=True)\ndef run_ended(event):\n    yield", None, "run_ended is a wrapper or async"),
         ("capfw_api = '1'\n" + SOUND, None, "its capfw_api is '1', not a whole number"),
         ("capfw_api = 0\n" + SOUND, None, "upgrade the plugin"),
         ("nothing = None", "capfw_x:nothing", "it implements no hook"),
@@ -131,6 +136,28 @@ def test_off_the_main_thread_a_notice_names_the_plugin(
     thread.join()
 
     assert capsys.readouterr().err.count('importing plugin "x" is taking long') == 1
+
+
+def test_threads_that_load_plugins_leave_stdout_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", before := io.StringIO())
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+
+    def second() -> None:
+        first_is_in.wait()
+        with stdout_aside():
+            second_is_in.set()
+            first_is_out.wait()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with stdout_aside():
+        first_is_in.set()
+        second_is_in.wait()
+    assert sys.stdout is sys.stderr
+    first_is_out.set()
+    thread.join()
+
+    assert sys.stdout is before
 
 
 def test_malformed_metadata_of_a_package_hides_no_other(here: Any, preamble: str) -> None:
