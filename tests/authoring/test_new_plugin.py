@@ -154,7 +154,7 @@ def test_bad_names_are_refused_with_a_good_one(name: str, what: str, fix: str, t
     ("name", "kind", "what"),
     [
         ("capfw-scores", "metric", "a class Scores, which it also imports from capfw.core.protocols"),
-        ("capfw-component", "metric", "a class ComponentConfig, which"),
+        ("capfw-component", "metric", "a class Component"),
         ("capfw-image", "encoder", "a class Image, which it also imports from PIL"),
         ("capfw-path", "dataset", "a class Path, which it also imports from pathlib"),
         ("capfw-vocabulary", "decoder", "a class Vocabulary, which it also imports from words"),
