@@ -109,6 +109,15 @@ BAD_ROWS = [
 ]
 
 
+def test_white_space_within_a_file_name_is_kept(images: Path) -> None:
+    names = ("two  spaces.jpg", "at 9.00\u202fAM.jpg")  # the second as macOS names screenshots
+    for name in names:
+        (images / name).touch()
+    rows = "".join(f"{name},a  picture\n" for name in names)
+    samples = read_csv(images, f"file,caption\n{rows}", **SHARES | {"shares": {"val": 0, "test": 0}}).samples("train")
+    assert [(sample.file_name, sample.references) for sample in samples] == [(name, ("a picture",)) for name in names]
+
+
 def test_name_of_a_folder_is_no_image(images: Path) -> None:
     (images / "more").mkdir()
     with pytest.raises(DataError, match="line 2: no file more in"):
