@@ -115,6 +115,23 @@ def test_hook_that_hangs_is_stopped(here: Any, preamble: str, monkeypatch: pytes
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+def test_alarm_that_rings_at_the_very_end_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, switch = signal.getsignal(signal.SIGALRM), signal.setitimer
+    waits = iter([0.3])
+
+    def late(which: int, seconds: float, interval: float = 0.0) -> object:
+        if seconds == 0:
+            time.sleep(next(waits, 0))
+        return switch(which, seconds, interval)
+
+    monkeypatch.setattr("signal.setitimer", late)
+    with pytest.raises(PluginError, match=r"x took longer than 0\.1 s"), time_limit("x", 0.1):
+        pass
+
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
 def test_limit_must_be_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("soon", "0", "inf", "nan", "-1"):
         monkeypatch.setenv("CAPFW_IMPORT_SECONDS", wrong)
