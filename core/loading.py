@@ -14,12 +14,16 @@ import traceback
 from collections.abc import Iterator
 from importlib.metadata import Distribution, EntryPoint
 from types import FrameType
+from typing import TextIO
 
 from .errors import PluginError, nearest
 
 LIMIT_VARIABLE = "CAPFW_IMPORT_SECONDS"
 _LIMIT_SECONDS = 30.0
 _NOTICE_SECONDS = 5.0
+_ASIDE = threading.Lock()
+_num_aside = 0  # threads in `stdout_aside`, and the stdout they share
+_stdout: TextIO | None = None
 
 
 class _TooLong(BaseException):
@@ -57,6 +61,27 @@ def time_limit(what: str, seconds: float) -> Iterator[None]:
         notice.cancel()
 
 
+@contextlib.contextmanager
+def stdout_aside() -> Iterator[None]:
+    """What is printed goes to stderr, so that it does not mix with results.
+
+    Several threads may be inside at once: the last to leave restores stdout. (`contextlib.redirect_stdout` gives each
+    what it found, and so can leave the whole process without its stdout.)
+    """
+    global _num_aside, _stdout
+    with _ASIDE:
+        if _num_aside == 0:
+            _stdout, sys.stdout = sys.stdout, sys.stderr
+        _num_aside += 1
+    try:
+        yield
+    finally:
+        with _ASIDE:
+            _num_aside -= 1
+            if _num_aside == 0:
+                sys.stdout, _stdout = _stdout, None
+
+
 def _tell(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
@@ -74,10 +99,13 @@ def _alarm(seconds: float) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
-        # It rings again every second: the first one may be lost in a bare `except` or a finalizer.
-        signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-        yield
-    finally:
+        try:
+            # It rings again every second: the first one may be lost in a bare `except` or a finalizer.
+            signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:  # again: it may ring at the very end, before it is switched off
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
 
@@ -129,7 +157,11 @@ def in_words(err: BaseException) -> str:
     """What was raised, and in which line; a `PluginError` is words already."""
     if isinstance(err, PluginError):
         return str(err)
-    said = f"{type(err).__name__}: {err}" if str(err) else type(err).__name__
+    try:
+        text = str(err)
+    except Exception:  # a stranger's `__str__`, or one that no longer finds what it would tell
+        text = ""
+    said = f"{type(err).__name__}: {text}" if text else type(err).__name__
     frames = [f for f in traceback.extract_tb(err.__traceback__) if "importlib" not in f.filename]
     is_strangers = bool(frames) and not frames[-1].filename.startswith(os.path.dirname(__file__))
     if isinstance(err, SyntaxError) or not is_strangers:

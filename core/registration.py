@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from inspect import iscoroutinefunction
 
 import pluggy
 
@@ -45,6 +46,14 @@ def check_hooks(manager: pluggy.PluginManager, loaded: object) -> None:
         if name not in _HOOKS:
             close = nearest(name, _HOOKS)
             raise PluginError(f'no hook is called "{name}"' + (f'; did you mean "{close}"?' if close else ""))
+    for implementation in _implementations(manager, loaded):
+        if implementation.wrapper or implementation.hookwrapper or iscoroutinefunction(implementation.function):
+            raise PluginError(f"{implementation.function.__name__} is a wrapper or async; only plain hooks are called")
+
+
+def _implementations(manager: pluggy.PluginManager, loaded: object) -> list[pluggy.HookImpl]:
+    callers = manager.get_hookcallers(loaded) or []
+    return [each for caller in callers for each in caller.get_hookimpls() if each.plugin is loaded]
 
 
 def kinds_of(names: Iterable[str]) -> tuple[str, ...]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import Distribution, EntryPoint
@@ -14,7 +12,7 @@ from typing import Literal, TypeAlias
 import pluggy
 
 from .errors import PluginError, nearest
-from .loading import find_entry_points, import_limit, in_words, load, time_limit
+from .loading import find_entry_points, import_limit, in_words, load, stdout_aside, time_limit
 from .protocols import KINDS, Component, Kind
 from .protocols.hookspecs import PROJECT, Hooks
 from .registration import ask, check_api, check_hooks, hooks_of, kinds_of
@@ -109,14 +107,15 @@ class Registry:
         return registry
 
     def with_plugins(self, *extra: object) -> Registry:
-        """A registry with these plugins too."""
+        """A registry with these plugins too, each once."""
         registry = Registry()
         registry._found = [plugin for plugin in self._found if plugin.state != "ok"]
         for loaded, plugin in self._objects:
             if plugin.state == "ok":
                 registry._add(loaded, _Plugin(plugin.name, plugin.distribution, plugin.version))
         for plugin_object in extra:
-            registry._add(plugin_object, _Plugin(_name_of(plugin_object)))
+            if not any(plugin_object is known for known, _ in registry._objects):
+                registry._add(plugin_object, _Plugin(_name_of(plugin_object)))
         return registry
 
     @property
@@ -205,7 +204,7 @@ class Registry:
             return
         try:
             # What a plugin prints must not mix with results.
-            with contextlib.redirect_stdout(sys.stderr), time_limit(f"importing {plugin.label}", self._limit_seconds):
+            with stdout_aside(), time_limit(f"importing {plugin.label}", self._limit_seconds):
                 loaded = load(point)
         except PluginError as err:
             plugin.breaks(str(err))
@@ -220,7 +219,7 @@ class Registry:
             return
         unique_name = f"{plugin.name} #{len(self._found)}"
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with stdout_aside():
                 plugin.kinds = kinds_of(dir(loaded))  # a first guess, for a plugin that breaks below
                 check_api(loaded)
                 self._manager.register(loaded, name=unique_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import keyword
 import re
 import sys
@@ -74,7 +75,7 @@ class NewPlugin:
 def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Path | None = None) -> NewPlugin:
     """Writes the package into the folder `distribution` in `output`, by default the working directory.
 
-    Raises `PluginError` for a bad name, an unknown kind or a folder that is already there, and then writes nothing.
+    Raises `PluginError` for a bad or taken name, an unknown kind or a folder that is already there, and then writes nothing.
     """
     names = PluginNames.of(distribution)
     if kind not in PLUGIN_KINDS:
@@ -83,6 +84,7 @@ def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Pat
         raise PluginError(f'there is no template for kind "{kind}".', where="--kind", fix=fix)
     folder = (output or Path()).resolve() / distribution
     contents = _render(names, kind)
+    _require_free_class_names(names, contents)
     warnings = _clashes(names, kind, registry)
     try:
         folder.mkdir(parents=True)
@@ -108,8 +110,27 @@ def _render(names: PluginNames, kind: Kind) -> dict[Path, str]:
         for template in sorted(root.rglob(f"*{_SUFFIX}")):
             path = template.relative_to(root).as_posix().removesuffix(_SUFFIX)
             path = path.replace("PACKAGE", names.package).replace("COMPONENT", names.component.replace("-", "_"))
+            if Path(path) in contents:
+                raise _is_taken(names, f"the file {path}, which every plugin has")
             contents[Path(path)] = Template(template.read_text(encoding="utf-8")).substitute(values)
     return contents
+
+
+def _require_free_class_names(names: PluginNames, contents: dict[Path, str]) -> None:
+    """Raises `PluginError` where the new classes would take the place of what the package itself imports."""
+    for path, text in contents.items():
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.ImportFrom) or (node.module or names.package).split(".")[0] == names.package:
+                continue
+            for imported in {alias.name for alias in node.names} & {names.class_name, f"{names.class_name}Config"}:
+                raise _is_taken(names, f"a class {imported}, which it also imports from {node.module}")
+
+
+def _is_taken(names: PluginNames, what: str) -> PluginError:
+    fix = f"Write {names.distribution}-NAME, with a word of yours."
+    return PluginError(f'"{names.component}" would make {what}.', where="NAME", fix=fix)
 
 
 def _clashes(names: PluginNames, kind: Kind, registry: Registry) -> tuple[str, ...]:

@@ -115,15 +115,21 @@ def check(raw: Mapping[str, Any], registry: Registry, folder: Path) -> Checked:
 def write(raw: Mapping[str, Any], registry: Registry, output: Path, *, is_forced: bool = False) -> None:
     """Writes the spec, and beside it the JSON Schema that its `$schema` names.
 
-    Raises `DataError` when either is there already, unless `is_forced`; a schema of capfw's own is simply renewed.
+    Raises `DataError` when either cannot be written, or is there already, unless `is_forced`; a schema of capfw's own is
+    simply renewed.
     """
     schema = output.parent / SCHEMA_FILE
     require_free(output, is_forced=is_forced)
     if schema.exists() and not is_forced and '"title": "capfw run spec"' not in schema.read_text(errors="replace"):
         raise DataError("this file is not a schema of capfw.", where=str(schema), fix="Move it, or add --force.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    schema.write_text(_as_text(json_schema(registry)), encoding="utf-8")
-    output.write_text(_as_text(raw), encoding="utf-8")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        schema.write_text(_as_text(json_schema(registry)), encoding="utf-8")
+        output.write_text(_as_text(raw), encoding="utf-8")
+    except OSError as err:
+        raise DataError(
+            f"cannot be written: {err.strerror}.", where=str(err.filename or output), fix="Name another with --output."
+        ) from err
 
 
 def require_free(output: Path, *, is_forced: bool) -> None:

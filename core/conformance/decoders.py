@@ -17,6 +17,7 @@ from .subjects import CAPTIONS, Subject
 from .training import as_trained, fresh_seed, require_gradients, save_and_load
 
 PREFIX_LENGTH = 2
+_MOST_POSITIONS = 4096  # that are filled; attention over some 100,000 would take all memory there is
 
 
 def prefix(decoder: Decoder, *, batch_size: int = len(CAPTIONS), length: int = PREFIX_LENGTH) -> Tensor:
@@ -43,13 +44,13 @@ def _loss(decoder: Decoder, captions: tuple[str, ...] = CAPTIONS, given: Tensor 
     "that `loss` can read; None when there is no limit.",
 )
 def sizes_hold(subject: Subject) -> None:
-    """A prefix of width `embed_dim` and a caption that together fill `max_positions` can be read."""
+    """A prefix of width `embed_dim` and a caption that together fill `max_positions` (4096 at most) can be read."""
     decoder = subject.decoder
     width, most = decoder.embed_dim, decoder.max_positions
     require(isinstance(width, int) and width > 0, f"embed_dim is {width!r}.")
     require(most is None or (isinstance(most, int) and most > PREFIX_LENGTH), f"max_positions is {most!r}.")
     ids = decoder.tokenize(CAPTIONS)[0]
-    num_tokens = 64 if most is None else most - PREFIX_LENGTH
+    num_tokens = 64 if most is None else min(most, _MOST_POSITIONS) - PREFIX_LENGTH
     filled = torch.tensor([(ids * num_tokens)[:num_tokens]])  # (1, T)
     with torch.no_grad():
         total, _ = decoder.loss(prefix(decoder, batch_size=1), TokenBatch(filled, torch.ones_like(filled).bool()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from ..errors import PluginError
 from ..protocols import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
 from ..registry import Registry
 
@@ -22,18 +23,26 @@ _HOOK = {
 
 
 class Observers:
-    """The run hooks of every plugin in `registry` and of the objects in `extra`. Only the main process tells them."""
+    """The run hooks of every plugin in `registry` and of the objects in `extra`. Only the main process tells them.
+
+    Raises `PluginError` for an object in `extra` that cannot be one: without hooks, or with a misspelt one.
+    """
 
     def __init__(self, registry: Registry, extra: Sequence[object] = (), *, is_main: bool = True) -> None:
-        self._hook = registry.with_plugins(*extra).hook
+        everyone = registry.with_plugins(*extra)
+        for status in everyone.plugins[len(registry.plugins) :]:
+            if status.state == "broken":
+                raise PluginError(f"{status.name} cannot be used: {status.cause}.", where="observers")
+        self._hook = everyone.hook
         self._failed: set[str] = set()
         self._is_main = is_main
 
     def tell(self, event: Event) -> None:
-        """Calls the event's hook in every observer."""
+        """Calls the event's hook in every observer, in the order of the plugins but for tryfirst and trylast."""
         if not self._is_main:
             return
-        for implementation in getattr(self._hook, _HOOK[type(event)]).get_hookimpls():
+        implementations = getattr(self._hook, _HOOK[type(event)]).get_hookimpls()
+        for implementation in sorted(implementations, key=lambda each: each.trylast - each.tryfirst):
             if implementation.plugin_name in self._failed:
                 continue
             try:

@@ -26,7 +26,7 @@ def read_json(file: Path) -> object:
 
 
 def missing_files(folder: Path, names: Iterable[str]) -> set[str]:
-    """Those of `names`, relative to `folder`, that are not there.
+    """Those of `names`, relative to `folder`, that are not there, or are folders.
 
     Each directory is listed once: asking for 100,000 files one by one takes minutes on a network disk.
     """
@@ -36,7 +36,7 @@ def missing_files(folder: Path, names: Iterable[str]) -> set[str]:
     missing: set[str] = set()
     for parent, wanted in by_parent.items():
         try:
-            present = {entry.name for entry in os.scandir(folder / parent)}
+            present = {entry.name for entry in os.scandir(folder / parent) if not entry.is_dir()}
         except OSError:
             present = set()
         missing.update(name for name in wanted if os.path.basename(name) not in present)

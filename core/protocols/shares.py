@@ -41,6 +41,8 @@ class Shares(ComponentConfig):
         end_val = min(end_val, len(ranked) - 1)  # few images may all have places below the shares: leave one to train
         end_test = min(end_test, end_val - (self.val > 0))
         if end_test < (self.test > 0):
-            raise DataError(f"{len(ranked)} images are too few to divide.", where=where, fix="Lower /data/shares.")
+            what = f"too few images to divide: {len(ranked)}."
+            fix = "Set /data/shares/test to 0, and /data/shares/val too for a single image."
+            raise DataError(what, where=where, fix=fix)
         split_of = {i: "test" if n < end_test else "val" if n < end_val else "train" for n, i in enumerate(ranked)}
         return {split: [i for i in image_ids if split_of[i] == split] for split in ("train", "val", "test")}

@@ -150,6 +150,26 @@ def test_bad_names_are_refused_with_a_good_one(name: str, what: str, fix: str, t
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "what"),
+    [
+        ("capfw-scores", "metric", "a class Scores, which it also imports from capfw.core.protocols"),
+        ("capfw-component", "metric", "a class Component"),
+        ("capfw-image", "encoder", "a class Image, which it also imports from PIL"),
+        ("capfw-path", "dataset", "a class Path, which it also imports from pathlib"),
+        ("capfw-vocabulary", "decoder", "a class Vocabulary, which it also imports from words"),
+        ("capfw-conformance", "mapper", "the file tests/test_conformance.py, which every plugin has"),
+    ],
+)
+def test_name_that_would_hide_what_the_package_uses_is_refused(name: str, kind: str, what: str, tmp_path: Path) -> None:
+    result = new(name, "--kind", kind, "--output", tmp_path)
+
+    assert result.exit_code == 2
+    assert what in result.stderr
+    assert f"Write {name}-NAME" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     taken = tmp_path / "capfw-tiny-eye"
     taken.mkdir()

@@ -14,10 +14,12 @@ import heavy_toys
 import pytest
 import sound_toys
 from click.testing import CliRunner
+from torch import Tensor
 
 from capfw.cli import main
 from capfw.core.conformance import conformance_test, registered, run_checks
 from capfw.core.errors import MissingLibrary, PluginError
+from capfw.core.protocols import TokenBatch
 from capfw.core.registry import Registry
 
 ADVICE = {check.name: check.advice for check in registered()}
@@ -72,6 +74,25 @@ def test_what_cannot_be_checked_here_is_skipped_with_the_reason(monkeypatch: pyt
     assert skipped.message == "it runs a program that is not here.\n  apt install program"
     assert results["has-summary"].outcome == "passed"
     assert "failed" not in {result.outcome for result in results.values()}
+
+
+def test_very_many_positions_are_not_filled_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sound_models
+
+    lengths = []
+
+    class Voice(sound_models.Voice):
+        max_positions = 1_000_000
+
+        def loss(self, prefix: Tensor, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+            lengths.append(prefix.shape[1] + tokens.ids.shape[1])
+            return super().loss(prefix, TokenBatch(tokens.ids[:, :8], tokens.mask[:, :8]))
+
+    monkeypatch.setattr(sound_models, "Voice", Voice)
+    results = {result.check: result for result in run_checks("decoder/voice", Registry([sound_toys]))}
+
+    assert results["sizes-hold"].outcome == "passed"
+    assert max(lengths) == 4096
 
 
 def test_a_plugin_that_cannot_be_registered_is_no_plugin_without_tests() -> None:

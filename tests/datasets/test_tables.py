@@ -109,6 +109,21 @@ BAD_ROWS = [
 ]
 
 
+def test_white_space_within_a_file_name_is_kept(images: Path) -> None:
+    names = ("two  spaces.jpg", "at 9.00\u202fAM.jpg")  # the second as macOS names screenshots
+    for name in names:
+        (images / name).touch()
+    rows = "".join(f"{name},a  picture\n" for name in names)
+    samples = read_csv(images, f"file,caption\n{rows}", **SHARES | {"shares": {"val": 0, "test": 0}}).samples("train")
+    assert [(sample.file_name, sample.references) for sample in samples] == [(name, ("a picture",)) for name in names]
+
+
+def test_name_of_a_folder_is_no_image(images: Path) -> None:
+    (images / "more").mkdir()
+    with pytest.raises(DataError, match="line 2: no file more in"):
+        read_csv(images, "file,caption\nmore,a folder\n")
+
+
 def test_csv_names_every_bad_row_at_once(images: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_csv(images, BAD_TABLE, **SHARES)
@@ -230,7 +245,7 @@ def test_shares_divide_images_and_keep_each_where_it_is(tmp_path: Path) -> None:
     assert {split: len(ids) for split, ids in tiny.items()} == {"train": 2, "val": 1, "test": 1}
     assert divided(4, val=0)["train"]
     assert {sum(map(len, divided(3, seed=seed).values())) for seed in range(30)} == {3}
-    with pytest.raises(DataError, match="2 images are too few to divide"):
+    with pytest.raises(DataError, match=r"too few images to divide: 2\.\n +Set /data/shares/test to 0"):
         divided(2)
 
 

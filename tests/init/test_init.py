@@ -287,6 +287,17 @@ def test_nothing_is_overwritten_without_force(home: Path) -> None:
     assert not (home / "third.json").exists()
 
 
+def test_output_that_cannot_be_written_is_named(home: Path) -> None:
+    write_csv(home / "captions.csv")
+    (home / "file").touch()
+
+    result = invoke("--images", "photos", "--captions", "captions.csv", "--output", "file/specs/spec.json")
+
+    assert result.exit_code == 2
+    assert "cannot be written: Not a directory." in result.stderr
+    assert "--output" in result.stderr
+
+
 def test_mapper_fits_the_features_of_the_encoder(home: Path) -> None:
     write_csv(home / "captions.csv")
     arguments = ("--images", "photos", "--captions", "captions.csv")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from capfw.core.errors import PluginError
-from capfw.core.loading import time_limit
+from capfw.core.loading import stdout_aside, time_limit
 from capfw.core.protocols import Component, ComponentConfig, hookimpl
 from capfw.core.registry import PluginStatus, Registry
 
@@ -34,6 +36,9 @@ def status(name: str, registry: Registry | None = None) -> PluginStatus:
         ("import json.nothing", None, 'it needs json.nothing, which the installed library "json" does not have'),
         ("from capfw.core.protocols.later import New", None, "it needs capfw.core.protocols.later, which capfw"),
         ("class Stop(BaseException):\n    pass\nraise Stop", None, "importing capfw_x failed: Stop"),
+        ("class E(Exception):\n    def __str__(self):\n        raise self\nraise E", None, "importing capfw_x failed: E"),
+        ("@hookimpl\nasync def run_started(event):\n    pass", None, "run_started is a wrapper or async"),
+        ("@hookimpl(wrapper=True)\ndef run_ended(event):\n    yield", None, "run_ended is a wrapper or async"),
         ("capfw_api = '1'\n" + SOUND, None, "its capfw_api is '1', not a whole number"),
         ("capfw_api = 0\n" + SOUND, None, "upgrade the plugin"),
         ("nothing = None", "capfw_x:nothing", "it implements no hook"),
@@ -110,6 +115,23 @@ def test_hook_that_hangs_is_stopped(here: Any, preamble: str, monkeypatch: pytes
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
+def test_alarm_that_rings_at_the_very_end_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, switch = signal.getsignal(signal.SIGALRM), signal.setitimer
+    waits = iter([0.3])
+
+    def late(which: int, seconds: float, interval: float = 0.0) -> object:
+        if seconds == 0:
+            time.sleep(next(waits, 0))
+        return switch(which, seconds, interval)
+
+    monkeypatch.setattr("signal.setitimer", late)
+    with pytest.raises(PluginError, match=r"x took longer than 0\.1 s"), time_limit("x", 0.1):
+        pass
+
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
 def test_limit_must_be_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("soon", "0", "inf", "nan", "-1"):
         monkeypatch.setenv("CAPFW_IMPORT_SECONDS", wrong)
@@ -131,6 +153,28 @@ def test_off_the_main_thread_a_notice_names_the_plugin(
     thread.join()
 
     assert capsys.readouterr().err.count('importing plugin "x" is taking long') == 1
+
+
+def test_threads_that_load_plugins_leave_stdout_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", before := io.StringIO())
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+
+    def second() -> None:
+        first_is_in.wait()
+        with stdout_aside():
+            second_is_in.set()
+            first_is_out.wait()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with stdout_aside():
+        first_is_in.set()
+        second_is_in.wait()
+    assert sys.stdout is sys.stderr
+    first_is_out.set()
+    thread.join()
+
+    assert sys.stdout is before
 
 
 def test_malformed_metadata_of_a_package_hides_no_other(here: Any, preamble: str) -> None:

@@ -60,12 +60,12 @@ def read_csv(table: Path, columns: Columns, delimiter: str) -> Iterator[Row | Pr
                 table, line, f"{len(cells)} columns, not {len(header)} (text with a {delimiter!r} in it needs quotes)"
             )
         else:
-            cell = {name: " ".join(text.split()) for name, text in zip(header, cells, strict=True)}
+            cell = {name: text.strip() for name, text in zip(header, cells, strict=True)}
             yield Row(
                 table,
                 line,
                 cell[columns.file],
-                cell[columns.caption],
+                " ".join(cell[columns.caption].split()),
                 cell.get(columns.split) or None,
                 cell.get(columns.image_id) or None,
             )
