@@ -60,14 +60,14 @@ def refuses_tokens(subject: Subject) -> None:
     if subject.config.required_features() != "pooled":
         return
     try:
-        subject.build(features=FeatureShape(num_tokens=5, dim=_DIM))
+        subject.build(features=FeatureShape(num_tokens=4, dim=_DIM))
     except IncompatibleComponents:
         return
     except Exception as err:  # a stranger's constructor may raise anything
         require(
-            False, f"built for 5 tokens per image, it raised {type(err).__name__}, not IncompatibleComponents: {err}"
+            False, f"built for 4 tokens per image, it raised {type(err).__name__}, not IncompatibleComponents: {err}"
         )
-    require(False, 'required_features() is "pooled", yet it was built for 5 tokens per image.')
+    require(False, 'required_features() is "pooled", yet it was built for 4 tokens per image.')
 
 
 @check(

@@ -123,7 +123,7 @@ class Subject:
     @property
     def token_counts(self) -> tuple[int, ...]:
         """Numbers of feature tokens a mapper must be able to read."""
-        counts = {"pooled": (1,), "tokens": (5,), None: (1, 5)}
+        counts = {"pooled": (1,), "tokens": (4,), None: (1, 4)}  # 4: also a square grid
         return counts[self.config.required_features()]
 
     @cached_property

@@ -57,6 +57,16 @@ def test_what_was_generated_passes_its_own_tests(
 
 
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
+def test_what_was_generated_is_formatted(kind: str, tmp_path: Path) -> None:
+    folder = new_plugin(DISTRIBUTIONS[kind], kind, registry=Registry(), output=tmp_path).folder
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, folder], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", DISTRIBUTIONS)
 def test_spec_that_was_generated_runs(kind: str, generated: dict[str, Path], run_in_environment: Run) -> None:
     done = run_in_environment("capfw", "run", "spec.json", "--json", cwd=generated[kind])
 

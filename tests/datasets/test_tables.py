@@ -189,6 +189,20 @@ def test_jsonl_reads_one_caption_or_several(images: Path) -> None:
     }
 
 
+def test_jsonl_with_keys_of_its_own(images: Path) -> None:
+    lines = [
+        {"file_name": "a.jpg", "text": "A dog .", "part": "train"},
+        {"file_name": "b.jpg", "text": ["A cat .", "Puss ."], "part": "test"},
+    ]
+    columns = {"file": "file_name", "caption": "text", "split": "part"}
+    assert told(read_jsonl(images, lines, columns=columns)) == {
+        "train": {"a.jpg": ("A dog .",)},
+        "test": {"b.jpg": ("A cat .", "Puss .")},
+    }
+    with pytest.raises(DataError, match='"file_name" must be a string'):
+        read_jsonl(images, [*lines, {"file": "a.jpg", "text": "x"}], columns=columns)
+
+
 def test_jsonl_names_every_bad_line_at_once(images: Path) -> None:
     lines = [
         {"file": "a.jpg", "caption": "x"},
@@ -211,8 +225,8 @@ def test_jsonl_names_every_bad_line_at_once(images: Path) -> None:
         'line 4: "file" must be a string',
         'line 5: needs either "caption" or "captions"',
         'line 6: needs either "caption" or "captions"',
-        'line 7: "captions" must be a list of strings',
-        'line 8: "caption" must be a string',
+        'line 7: "captions" must be a string, or a list of strings',
+        'line 8: "caption" must be a string, or a list of strings',
         'line 9: "split" must be a string',
         'line 10: "image_id" must be a number or a string',
         "line 11: empty caption",

@@ -155,6 +155,12 @@ def as_jsonl_with_splits(home: Path) -> Path:
     return home / "captions.jsonl"
 
 
+def as_image_folder_of_hugging_face(home: Path) -> Path:
+    lines = [json.dumps({"file_name": f"{i}.jpg", "text": f"number {i}"}) for i in range(NUM_IMAGES)]
+    (home / "metadata.jsonl").write_text("\n".join(lines))
+    return home / "metadata.jsonl"
+
+
 def as_tsv(home: Path) -> Path:
     return write_csv(home / "captions.tsv", ("Image", "Text"), "\t")
 
@@ -176,6 +182,12 @@ def as_semicolons(home: Path) -> Path:
         (as_karpathy, ["--set=/data/restval=train"], {"restval": "train"}, {"train": 14, "val": 3, "test": 3}),
         (as_jsonl, [], {"name": "jsonl", "shares": {"val": 0.1, "test": 0.1}}, None),
         (as_jsonl_with_splits, [], {"name": "jsonl"}, {"train": 18, "val": 1, "test": 1}),
+        (
+            as_image_folder_of_hugging_face,
+            [],
+            {"name": "jsonl", "columns": {"file": "file_name", "caption": "text"}},
+            None,
+        ),
         (as_tsv, [], {"delimiter": "\t", "columns": {"file": "Image", "caption": "Text"}}, None),
         (as_semicolons, [], {"name": "csv", "delimiter": ";"}, None),
     ],

@@ -14,6 +14,15 @@ from pydantic import Field, model_validator
 from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, Shares, hookimpl
 
 
+class Columns(ComponentConfig):
+    """Names in the first line of a CSV table, or keys of JSON lines; others are not read."""
+
+    file: str = Field("file", min_length=1, description="Column of the image's file name, relative to `images`.")
+    caption: str = Field("caption", min_length=1, description="Column of the caption.")
+    split: str = Field("split", min_length=1, description="Column of the split: train, val or test. May be absent.")
+    image_id: str = Field("image_id", min_length=1, description="Column of the image id. Absent: the file name is it.")
+
+
 class TableConfig(ComponentConfig):
     """Options that csv and jsonl share."""
 
@@ -22,6 +31,7 @@ class TableConfig(ComponentConfig):
     train: InputFile | None = Field(None, description="Table of the training images, in place of `captions`.")
     val: InputFile | None = Field(None, description="Table of the validation images, in place of `captions`.")
     test: InputFile | None = Field(None, description="Table of the test images, in place of `captions`.")
+    columns: Columns = Field(Columns(), description="The table's own names for the columns, or keys.")
     shares: Shares | None = Field(None, description="How to divide the images of `captions` when no row names a split.")
     on_bad_row: Literal["fail", "skip"] = Field(
         "fail", description="Stop at rows that are wrong, or leave them out. Either way they are listed."
@@ -40,19 +50,9 @@ class TableConfig(ComponentConfig):
         return self
 
 
-class Columns(ComponentConfig):
-    """Names in the first line of a CSV table; other columns are not read."""
-
-    file: str = Field("file", min_length=1, description="Column of the image's file name, relative to `images`.")
-    caption: str = Field("caption", min_length=1, description="Column of the caption.")
-    split: str = Field("split", min_length=1, description="Column of the split: train, val or test. May be absent.")
-    image_id: str = Field("image_id", min_length=1, description="Column of the image id. Absent: the file name is it.")
-
-
 class CsvConfig(TableConfig):
     """A CSV table in UTF-8 with column names in its first line."""
 
-    columns: Columns = Field(Columns(), description="The table's own names for the columns.")
     delimiter: str = Field(",", pattern=r'^[^"\r\n]$', description='Between columns; "\\t" for TSV.')
 
     @classmethod
@@ -65,11 +65,11 @@ class CsvConfig(TableConfig):
 
 
 class JsonlConfig(TableConfig):
-    """JSON lines in UTF-8: `{"file": ..., "captions": [...]}` or `{"file": ..., "caption": ...}`, `split`, `image_id`."""
+    """JSON lines in UTF-8: `{"file": ..., "caption": ...}`, or a list under "captions"; `split` and `image_id` if wanted."""
 
     @classmethod
     def for_files(cls, *, images: Path, captions: Path) -> Self | None:
-        """A file whose first line is a JSON object of its own."""
+        """A file whose first line is a JSON object of its own; keys of usual names are found."""
         from .recognition import jsonl_options
 
         options = jsonl_options(captions)

@@ -65,7 +65,7 @@ class JsonlDataset(_TableDataset):
     """One JSON object per line, with one caption or several."""
 
     def __init__(self, config: JsonlConfig) -> None:
-        super().__init__(config, {split: list(read_jsonl(file)) for split, file in _tables(config)})
+        super().__init__(config, {split: list(read_jsonl(file, config.columns)) for split, file in _tables(config)})
 
 
 def _tables(config: TableConfig) -> list[tuple[str | None, Path]]:

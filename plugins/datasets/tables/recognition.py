@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,23 +31,30 @@ def csv_options(table: Path) -> dict[str, Any] | None:
         header = [name.strip() for name in next(csv.reader([first_line], delimiter=delimiter))]
     except csv.Error:
         return None
-    found = {option: name for option, names in _USUAL_NAMES.items() if (name := _first(names, header))}
-    named = {option: name for option, name in found.items() if name != option}
-    columns = Columns(**named)
-    options: dict[str, Any] = {"columns": columns} if named else {}
+    options = _columns(header)
     if delimiter != ",":
         options["delimiter"] = delimiter
-    return options | _shares(read_csv(table, columns, delimiter))
+    return options | _shares(read_csv(table, options.get("columns", Columns()), delimiter))
 
 
 def jsonl_options(table: Path) -> dict[str, Any] | None:
-    """Shares of a JSON lines table; None when the first line is no JSON object of one image."""
+    """Columns and shares of a JSON lines table; None when the first line is no JSON object of one image."""
     first_line = text_of(table).lstrip().partition("\n")[0]
     try:
         entry = json.loads(first_line)
     except ValueError:
         return None
-    return _shares(read_jsonl(table)) if isinstance(entry, dict) and "images" not in entry else None
+    if not isinstance(entry, dict) or "images" in entry:
+        return None
+    options = _columns([key for key in entry if key != "captions"])
+    return options | _shares(read_jsonl(table, options.get("columns", Columns())))
+
+
+def _columns(header: Sequence[str]) -> dict[str, Any]:
+    """The option `columns`, where usual names other than ours are among those of the table."""
+    found = {option: name for option, names in _USUAL_NAMES.items() if (name := _first(names, header))}
+    named = {option: name for option, name in found.items() if name != option}
+    return {"columns": Columns(**named)} if named else {}
 
 
 def _first(names: Iterable[str], header: Iterable[str]) -> str | None:

@@ -14,6 +14,7 @@ from ....core.protocols import DataError, ImageId, nearest
 from . import Columns
 
 _NOT_UTF8 = "not UTF-8"
+_SEVERAL = "captions"  # the key of a list of captions in JSON lines, whatever that of a single one is called
 
 
 @dataclass(frozen=True)
@@ -71,22 +72,21 @@ def read_csv(table: Path, columns: Columns, delimiter: str) -> Iterator[Row | Pr
             )
 
 
-def read_jsonl(table: Path) -> Iterator[Row | Problem]:
+def read_jsonl(table: Path, columns: Columns) -> Iterator[Row | Problem]:
     """Rows of a JSON lines table; empty lines are passed over."""
     for line, text in enumerate(text_of(table).split("\n"), start=1):
         if not text.strip():
             continue
-        entry, problem = _entry(text)
+        entry, problem = _entry(text, columns)
         if problem:
             yield Problem(table, line, problem)
             continue
-        captions = entry["captions"] if "captions" in entry else [entry["caption"]]
-        for caption in captions:
-            words = " ".join(caption.split())
-            yield Row(table, line, entry["file"].strip(), words, entry.get("split"), entry.get("image_id"))
+        file, split, image_id = entry[columns.file].strip(), entry.get(columns.split), entry.get(columns.image_id)
+        for caption in _captions_of(entry, columns):
+            yield Row(table, line, file, " ".join(caption.split()), split, image_id)
 
 
-def _entry(line: str) -> tuple[Any, str]:
+def _entry(line: str, columns: Columns) -> tuple[Any, str]:
     """The JSON value of a line, and what is wrong with it; empty when nothing is."""
     if not _is_utf8(line):
         return None, _NOT_UTF8
@@ -94,25 +94,35 @@ def _entry(line: str) -> tuple[Any, str]:
         entry = json.loads(line)
     except json.JSONDecodeError as err:
         return None, f"not JSON: {err.msg} at column {err.colno}"
-    return entry, _problem_of(entry)
+    return entry, _problem_of(entry, columns)
 
 
-def _problem_of(entry: Any) -> str:
+def _problem_of(entry: Any, columns: Columns) -> str:
     """What keeps a JSON value from being an image with captions; empty when nothing does."""
     if not isinstance(entry, dict):
         return "not a JSON object"
-    if not isinstance(entry.get("file"), str):
-        return '"file" must be a string'
-    if ("caption" in entry) == ("captions" in entry):
-        return 'needs either "caption" or "captions"'
-    captions = entry["captions"] if "captions" in entry else [entry["caption"]]
-    if not isinstance(captions, list) or not captions or not all(isinstance(each, str) for each in captions):
-        return '"captions" must be a list of strings' if "captions" in entry else '"caption" must be a string'
-    if not isinstance(entry.get("split"), str | None):
-        return '"split" must be a string'
-    if isinstance(entry.get("image_id"), bool) or not isinstance(entry.get("image_id"), int | str | None):
-        return '"image_id" must be a number or a string'
+    if not isinstance(entry.get(columns.file), str):
+        return f'"{columns.file}" must be a string'
+    if len(_caption_keys(entry, columns)) != 1:
+        return f'needs either "{columns.caption}" or "{_SEVERAL}"'
+    captions = _captions_of(entry, columns)
+    if not captions or not all(isinstance(each, str) for each in captions):
+        return f'"{_caption_keys(entry, columns)[0]}" must be a string, or a list of strings'
+    if not isinstance(entry.get(columns.split), str | None):
+        return f'"{columns.split}" must be a string'
+    image_id = entry.get(columns.image_id)
+    if isinstance(image_id, bool) or not isinstance(image_id, int | str | None):
+        return f'"{columns.image_id}" must be a number or a string'
     return ""
+
+
+def _caption_keys(entry: dict[str, Any], columns: Columns) -> list[str]:
+    return [key for key in dict.fromkeys((columns.caption, _SEVERAL)) if key in entry]
+
+
+def _captions_of(entry: dict[str, Any], columns: Columns) -> list[Any]:
+    found = entry[_caption_keys(entry, columns)[0]]
+    return found if isinstance(found, list) else [found]
 
 
 def text_of(table: Path) -> str:

@@ -139,7 +139,7 @@ BROKEN: dict[str, Broken] = {
     **spoiled(Encoders, EyeConfig, "a change of the weight patches.bias", "fingerprint-covers-weights"),
     **spoiled(Encoders, EyeConfig, "with flip true pixels or features are others", "fingerprint-covers-options"),
     **spoiled(Mappers, MapConfig, "gave (3, 1, 64) float32, but prefix_length and embed_dim say", "prefix-as-declared"),
-    **spoiled(Mappers, PooledMapConfig, "yet it was built for 5 tokens per image", "refuses-tokens"),
+    **spoiled(Mappers, PooledMapConfig, "yet it was built for 4 tokens per image", "refuses-tokens"),
     **spoiled(Mappers, MapConfig, "another prefix the second time", "maps-the-same-twice"),
     **spoiled(Mappers, MapConfig, "together than one by one", "maps-image-by-image"),
     **spoiled(Mappers, MapConfig, "no gradient reaches forgotten.weight, forgotten.bias", "mapper-learns"),
