@@ -13,7 +13,7 @@ from torch import nn
 
 import capfw
 from capfw import CapfwError, Captioner, Registry, load_part, load_spec, run
-from capfw.core.errors import IncompatibleComponents, SpecError
+from capfw.core.errors import IncompatibleComponents, RunError, SpecError
 from capfw.core.protocols import FeatureShape
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -122,6 +122,12 @@ def test_a_prefix_too_long_for_the_decoder_is_refused(captioner: Captioner) -> N
     mapper.prefix_length = 60
     with pytest.raises(IncompatibleComponents, match="has 64"):
         captioner.with_parts(mapper=mapper)
+
+
+def test_a_device_that_is_not_here_is_refused(captioner: Captioner) -> None:
+    with pytest.raises(RunError, match='there is no device "banana" here') as caught:
+        Captioner.load(captioner.spec.run_dir, device="banana")
+    assert '"cpu"' in str(caught.value)
 
 
 def test_an_unknown_stage_is_refused_before_anything_is_written(tiny: Write, registry: Registry) -> None:
