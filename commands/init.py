@@ -47,9 +47,10 @@ def init(
     force: bool,
     overrides: tuple[str, ...],
 ) -> None:
-    """Write a spec for your own images and captions, and the JSON Schema with which an editor completes it.
+    """Write a spec for your own images and captions.
 
-    On a terminal what is missing is asked for. The captions are checked before anything is written.
+    Beside it goes the JSON Schema with which an editor completes it. On a terminal, missing files and parts are asked
+    for. The captions are checked before anything is written.
     """
     from ..core.spec import parse_override
     from ..core.starter import Wishes, draft, require_free, write
