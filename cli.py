@@ -10,7 +10,10 @@ from .commands import authoring, imports, init, plugins, runs, scores, specs
 
 
 class _Group(click.Group):
-    """Shows a user's error as its message; a traceback only with --debug."""
+    """Shows a user's error as its message; a traceback only with --debug. Lists the commands in the order they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -43,6 +46,8 @@ def main(ctx: click.Context, debug: bool, skipped: tuple[str, ...]) -> None:
 
 
 for command in (
+    init.init,
+    specs.validate,
     runs.run_command,
     runs.extract,
     runs.train,
@@ -50,11 +55,9 @@ for command in (
     runs.caption,
     scores.score,
     imports.import_group,
-    init.init,
-    specs.validate,
-    specs.schema,
-    specs.spec_group,
     plugins.plugins,
     authoring.new,
+    specs.spec_group,
+    specs.schema,
 ):
     main.add_command(command)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def new() -> None:
-    """Begin something of your own: `new plugin NAME` writes a package."""
+    """Begin a component of your own: `new plugin` writes a package."""
 
 
 @new.command("plugin")
@@ -27,7 +27,10 @@ def new() -> None:
 )
 @click.pass_context
 def new_plugin(ctx: click.Context, name: str, kind: Kind, output: Path) -> None:
-    """Write a plugin package NAME/ (say, capfw-tiny-eye): a working component, its tests, a README and a spec."""
+    """Write a plugin package that works as it is.
+
+    The folder NAME/ (say, capfw-tiny-eye) gets a component, its tests, a README and a spec.
+    """
     from ..core import scaffold
 
     made = scaffold.new_plugin(name, kind, registry=registry_of(ctx), output=output)

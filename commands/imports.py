@@ -14,7 +14,10 @@ FORMAT = click.option("--format", "format_name", help="An importer (`capfw plugi
 
 @click.group("import")
 def import_group() -> None:
-    """Turn another project's checkpoint or features into a run directory or a feature store."""
+    """Take over another project's checkpoint or features.
+
+    They become a run directory, or features in the store of a spec.
+    """
 
 
 @import_group.command()
@@ -26,8 +29,9 @@ def import_group() -> None:
 def checkpoint(
     ctx: click.Context, file: Path, run_dir: Path, format_name: str | None, overrides: tuple[str, ...]
 ) -> None:
-    """Make RUN_DIR from a trained checkpoint, for `capfw caption` and `capfw evaluate`.
+    """Make a run directory from a trained checkpoint.
 
+    RUN_DIR is then used with `capfw caption` and `capfw evaluate`.
     --set says what the file does not: /data for `capfw evaluate`, /encoder, /decoder/weights, ...
     """
     from ..core.spec import parse_override
@@ -52,7 +56,10 @@ def checkpoint(
 @SET
 @click.pass_context
 def features(ctx: click.Context, file: Path, spec: Path, format_name: str | None, overrides: tuple[str, ...]) -> None:
-    """Put the embeddings of FILE into the feature store of SPEC, once a few of them are seen to be its encoder's."""
+    """Put embeddings into the feature store of SPEC.
+
+    A few of those in FILE are first compared with what SPEC's encoder makes of the same images.
+    """
     loaded, registry = load(ctx, spec, overrides)
     from ..core.engine.importing_features import import_features
 

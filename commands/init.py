@@ -47,9 +47,10 @@ def init(
     force: bool,
     overrides: tuple[str, ...],
 ) -> None:
-    """Write a spec for your own images and captions, and the JSON Schema with which an editor completes it.
+    """Write a spec for your own images and captions.
 
-    On a terminal what is missing is asked for. The captions are checked before anything is written.
+    Beside it goes the JSON Schema with which an editor completes it. On a terminal, missing files and parts are asked
+    for. The captions are checked before anything is written.
     """
     from ..core.spec import parse_override
     from ..core.starter import Wishes, draft, require_free, write
@@ -105,18 +106,22 @@ def _check(raw: dict[str, Any], registry: Registry, output: Path, *, is_asking: 
     from ..core.errors import DataError, SpecError
     from ..core.starter import check
 
-    hint = f"{output} was not written; --set POINTER=VALUE sets an option in it."
+    hint = f"{output} was not written; --set POINTER=VALUE sets an option in it"
     try:
         return check(raw, registry, output.parent)
     except SpecError as err:
-        raise SpecError(err.problems, source=hint) from err
+        raise SpecError(err.problems, source=f"{hint}.") from err
     except DataError as err:
-        err.fix = "\n".join(filter(None, [err.fix, hint]))
         options = registry.component("dataset", raw["data"]["name"]).config.model_fields
-        if not is_asking or "on_bad_row" not in options or "on_bad_row" in raw["data"]:
+        is_undecided = "on_bad_row" in options and "on_bad_row" not in raw["data"]
+        is_about_rows = is_undecided and "on_bad_row" in (err.fix or "")
+        if not (is_asking and is_about_rows):
+            example = ", as in --set /data/on_bad_row=skip" if is_about_rows else ""
+            err.fix = "\n".join(filter(None, [err.fix, f"{hint}{example}."]))
             raise
         click.echo(str(err), err=True)
     if not click.confirm("Leave these rows out?", default=False, err=True):
+        click.echo(f"{output} was not written.", err=True)
         click.get_current_context().exit(2)
     raw["data"]["on_bad_row"] = "skip"
     return check(raw, registry, output.parent)

@@ -6,17 +6,21 @@ import json
 import shutil
 import sys
 import textwrap
+from typing import TYPE_CHECKING
 
 import click
 
 from .shared import AS_JSON, registry_of
+
+if TYPE_CHECKING:
+    from ..core.conformance import CheckResult
 
 
 @click.group(invoke_without_command=True)
 @AS_JSON
 @click.pass_context
 def plugins(ctx: click.Context, as_json: bool) -> None:
-    """List plugins and their components; `plugins show NAME` prints the options of one, `plugins check NAME` tests it.
+    """List plugins and components; `show` or `check` one of them.
 
     CAPFW_PLUGINS=A,B loads only the plugins or packages of these names (capfw's own too only if it is named); empty is
     as good as not set. `capfw --no-plugin NAME` leaves one out.
@@ -52,7 +56,10 @@ def _indented(cause: str) -> str:
 @AS_JSON
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Print what a component is, its options, and a spec fragment. NAME may be KIND/NAME."""
+    """Print a component's options and a piece of spec.
+
+    NAME may be KIND/NAME.
+    """
     from dataclasses import asdict
 
     from ..core.describe import describe
@@ -78,19 +85,23 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 @AS_JSON
 @click.pass_context
 def check(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Run the conformance checks of a component. NAME may be KIND/NAME. Exits with 1 when one fails."""
+    """Run the conformance checks of a component.
+
+    NAME may be KIND/NAME. Exits with 1 when one fails.
+    """
     from collections import Counter
     from dataclasses import asdict
 
     from ..core.conformance import check_each
 
-    found = []
+    found: list[CheckResult] = []
     for result in check_each(name, registry_of(ctx)):
+        is_told = result.outcome == "skipped" and any(result.message == earlier.message for earlier in found)
         found.append(result)
         if not as_json:
             under = f" with {result.options}" if result.options else ""
             click.echo(f"{result.outcome:<8} {result.kind} {result.component}{under}: {result.check}")
-            for line in (*result.message.splitlines(), *result.advice.splitlines()):
+            for line in () if is_told else (*result.message.splitlines(), *result.advice.splitlines()):
                 click.echo(f"    {line}")
     counts = Counter(result.outcome for result in found)
     if as_json:

@@ -30,7 +30,10 @@ def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: Stage)
 @AS_JSON
 @click.pass_context
 def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Encode, train, caption, score and report what SPEC says; go on where an earlier call stopped."""
+    """Encode, train, caption, score and report what SPEC says.
+
+    The same command goes on where an earlier call stopped.
+    """
     result = _run(ctx, spec, overrides, "report")
     scores = dict(result.evaluation.scores) if result.evaluation else {}
     if as_json:
@@ -50,7 +53,7 @@ def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_j
 @SET
 @click.pass_context
 def extract(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
-    """Encode the images of SPEC into the feature store, and stop."""
+    """Encode the images of SPEC, and stop; `train` and `run` go on."""
     click.echo(f"Run directory: {_run(ctx, spec, overrides, 'extract').run_dir}")
 
 
@@ -59,7 +62,7 @@ def extract(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
 @SET
 @click.pass_context
 def train(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
-    """Encode and train, without the final evaluation."""
+    """Encode and train, without the final evaluation; `run` goes on."""
     click.echo(f"Run directory: {_run(ctx, spec, overrides, 'train').run_dir}")
 
 
@@ -75,7 +78,10 @@ def train(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
 def evaluate(
     ctx: click.Context, run_dir: Path, split: str | None, overrides: tuple[str, ...], output: Path | None, as_json: bool
 ) -> None:
-    """Caption and score a split with the best checkpoint of RUN_DIR. --set changes /generate, /metrics or /data."""
+    """Caption and score a split with a trained run.
+
+    RUN_DIR's best checkpoint is used. --set changes /generate, /metrics, /data or /features/store.
+    """
     from ..core.spec import parse_override
 
     changes = dict(map(parse_override, overrides))
@@ -106,7 +112,7 @@ def evaluate(
 @AS_JSON
 @click.pass_context
 def caption(ctx: click.Context, images: tuple[Path, ...], run_dir: Path, device: str | None, as_json: bool) -> None:
-    """Caption image files, and all images in folders, with a trained run."""
+    """Caption images, and all images in folders, with a trained run."""
     registry = registry_of(ctx)
     from ..core.engine.captioner import Captioner, find_images
     from ..core.errors import CapfwError, DataError

@@ -42,7 +42,10 @@ def score(
     per_image: Path | None,
     as_json: bool,
 ) -> None:
-    """Score any system's captions: CANDIDATES is a COCO results file, a list of {image_id, caption}."""
+    """Score any system's captions against references.
+
+    CANDIDATES is a COCO results file, a list of {image_id, caption}.
+    """
     from ..core.scoring import choose_metrics, score_files
 
     found = score_files(

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
 SET = click.option(
-    "--set", "overrides", multiple=True, metavar="POINTER=VALUE", help="Override one value: /train/epochs=1."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="POINTER=VALUE",
+    help="Override a value of the spec (/train/epochs=1); repeatable.",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

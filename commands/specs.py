@@ -16,7 +16,10 @@ from .shared import AS_JSON, SET, SPEC, load, registry_of
 @AS_JSON
 @click.pass_context
 def validate(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Check SPEC: keys, types, ranges, components, input files, and whether the parts fit."""
+    """Check SPEC, and report every mistake at once.
+
+    Keys, types, ranges, components, input files, and whether the parts fit. Weights, annotations and images are not read.
+    """
     from ..core.errors import SpecError
 
     try:
@@ -48,7 +51,7 @@ def schema(ctx: click.Context) -> None:
 
 @click.group("spec")
 def spec_group() -> None:
-    """Work with spec files."""
+    """Show a spec as it is run: `spec resolve SPEC`."""
 
 
 @spec_group.command()
@@ -56,6 +59,9 @@ def spec_group() -> None:
 @SET
 @click.pass_context
 def resolve(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
-    """Print SPEC with every default written in; it runs again unchanged."""
+    """Print SPEC with every default written in.
+
+    What is printed runs again unchanged.
+    """
     loaded, _ = load(ctx, spec, overrides)
     click.echo(json.dumps(loaded.to_json(), indent=2))

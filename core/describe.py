@@ -55,7 +55,7 @@ def describe(registry: Registry, name: str) -> tuple[Description, ...]:
 def find(registry: Registry, name: str) -> tuple[tuple[Kind, Component], ...]:
     """The components called `name`, of whatever kind, or the one called "kind/name".
 
-    Raises `PluginError` with the nearest name when there is none.
+    Raises `PluginError` when there is none, with the nearest name and the plugins that are broken, left out or in conflict.
     """
     kind_wanted, _, bare = name.rpartition("/")
     known = [(kind, component) for kind in KINDS for component in registry.components(kind)]
@@ -64,8 +64,10 @@ def find(registry: Registry, name: str) -> tuple[tuple[Kind, Component], ...]:
         registry.component(kind_wanted, bare)  # says what there is, and which plugins are broken
     if not found:
         close = nearest(name, [*(c.name for _, c in known), *(f"{kind}/{c.name}" for kind, c in known)])
+        clashes = dict.fromkeys(plugin.cause for plugin in registry.plugins if plugin.state == "clash")
         hint = f'Did you mean "{close}"?  ' if close else ""
-        raise PluginError(f'no component is called "{name}".', fix=hint + "`capfw plugins` lists them.")
+        lines = [*registry.absences(), *clashes, hint + "`capfw plugins` lists them."]
+        raise PluginError(f'no component is called "{name}".', fix="\n".join(lines))
     return found
 
 

@@ -150,13 +150,17 @@ class Registry:
         names = [component.name for component in self.components(kind)]
         close = nearest(name, names)
         lines = [f"Registered: {', '.join(names) or 'none'}." + (f'  Did you mean "{close}"?' if close else "")]
-        lines += [f"{p.label} is broken: {brief(p.cause, _NUM_SHOWN)}" for p in self._found if p.state == "broken"]
-        lines += [f"{p.label} was left out." for p in self._found if p.state == "skipped"]
+        lines += self.absences()
         lines.append(
             hint
             or f"To use {_article(kind)} from another package, install it here; `capfw plugins` lists what was found."
         )
         raise PluginError(f'no {kind} is called "{name}".', fix="\n".join(lines))
+
+    def absences(self) -> list[str]:
+        """A line for each plugin that is broken, with the cause, or was left out: why a name may be missing."""
+        lines = [f"{p.label} is broken: {brief(p.cause, _NUM_SHOWN)}" for p in self._found if p.state == "broken"]
+        return lines + [f"{p.label} was left out." for p in self._found if p.state == "skipped"]
 
     def plugin_of(self, kind: Kind, name: str) -> object:
         """The module or object that registers the component. Raises `PluginError` as `component` does."""

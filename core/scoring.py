@@ -109,6 +109,9 @@ def score_files(
     candidates, references = Path(candidates), Path(references)
     captions, captions_digest, duplicates = read_candidates(candidates, allow_duplicates=allow_duplicates)
     known, known_digest = read_references(references)
+    shared = [i for i in known if i in captions]
+    if not shared and not {str(i) for i in known} & {str(i) for i in captions}:
+        raise _unrelated(list(captions), list(known), candidates, references)
     missing = [i for i in known if i not in captions]
     extra = [i for i in captions if i not in known]
     if missing and not allow_missing:
@@ -119,9 +122,6 @@ def score_files(
     notices = [f"Left out: {_count(ids)} with {what}." for ids, what in left_out if ids]
     if duplicates:
         notices.append(f"The first of several candidates counts for {_count(duplicates)}: {_listed(duplicates)}.")
-    shared = [i for i in known if i in captions]
-    if not shared:
-        raise DataError(f"no image of this file has references in {references}.", where=str(candidates))
     corpus, per_image, warned = apply_metrics(metrics, {i: captions[i] for i in shared}, {i: known[i] for i in shared})
     signature = {
         "num_images": len(shared),
@@ -228,7 +228,9 @@ def _read_json(file: Path) -> tuple[object, str]:
     try:
         return json.loads(data), hashlib.sha256(data).hexdigest()
     except (ValueError, RecursionError) as err:
-        raise DataError(f"this is not JSON: {err}", where=str(file)) from err
+        fix = 'capfw reads COCO\'s files here: candidates [{"image_id": ..., "caption": ...}, ...], references '
+        fix += '{"annotations": [{"image_id": ..., "caption": ...}, ...]}.'
+        raise DataError(f"this is not JSON: {err}", where=str(file), fix=fix) from err
 
 
 def _entries(content: object, file: Path, wanted: str) -> list[tuple[ImageId, str]]:
@@ -243,6 +245,11 @@ def _entries(content: object, file: Path, wanted: str) -> list[tuple[ImageId, st
             )
         entries.append((image_id, caption))
     return entries
+
+
+def _unrelated(captions: Sequence[ImageId], known: Sequence[ImageId], candidates: Path, references: Path) -> DataError:
+    fix = f"Image ids here: {_listed(captions)}; there: {_listed(known)}. Write them alike, or name the file that belongs."
+    return DataError(f"no image of this file has references in {references}.", where=str(candidates), fix=fix)
 
 
 def _unpaired(ids: Sequence[ImageId], what: str, file: Path, option: str, others: Sequence[ImageId]) -> DataError:

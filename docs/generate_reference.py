@@ -88,7 +88,7 @@ def _spec_table() -> str:
     lines = ["| key | what | default |", "|---|---|---|"]
     for name, field in RunSpec.model_fields.items():
         is_section = name in SECTIONS or name in (*TABLES, "metrics")
-        default = "required" if field.is_required() else "its own" if is_section else _code(field.default)
+        default = "required" if field.is_required() else "as below" if is_section else _code(field.default)
         lines.append(f"| `{field.alias or name}` | {_cell(field.description or '')} | {default} |")
     return "\n".join(lines) + "\n"
 

@@ -38,6 +38,15 @@ def test_light_commands_do_not_load_torch(arguments: list[str]) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_help_lists_every_command_whole_and_begins_with_the_first_ones() -> None:
+    for group in ([], ["plugins"], ["import"], ["new"], ["spec"]):
+        listed = capfw(*group, "--help").stdout.partition("Commands:\n")[2].splitlines()
+        assert listed
+        assert not [line for line in listed if line.endswith("...")]
+        if not group:
+            assert [line.split()[0] for line in listed][:3] == ["init", "validate", "run"]
+
+
 def test_five_mistakes_are_reported_at_once_each_with_its_place_and_a_remedy(tmp_path: Path) -> None:
     spec = json.loads((EXAMPLES / "quickstart.json").read_text())
     spec["trian"] = {}

@@ -106,8 +106,14 @@ def test_candidates_without_references_are_an_error_or_left_out(tmp_path: Path) 
         score_files(candidates, references, [Words()])
     assert err.value.where == str(references)
     assert score_files(candidates, references, [Words()], allow_extra=True).per_image["WORDS"] == {1: 2.0}
-    with pytest.raises(DataError, match="no image of this file has references"):
-        score_files(candidates, captions_file(tmp_path, [(5, "x")]), [Words()], allow_missing=True, allow_extra=True)
+
+
+@pytest.mark.parametrize("options", [{}, {"allow_missing": True, "allow_extra": True}])
+def test_files_that_share_no_image_are_not_of_each_other(options: dict[str, bool], tmp_path: Path) -> None:
+    candidates, references = results(tmp_path, [("a.jpg", "a dog")]), captions_file(tmp_path, [(5, "x")])
+    with pytest.raises(DataError, match="no image of this file has references") as err:
+        score_files(candidates, references, [Words()], **options)
+    assert "Image ids here: a.jpg; there: 5." in str(err.value)
 
 
 def test_ids_that_are_text_here_and_numbers_there_are_pointed_out(tmp_path: Path) -> None:
@@ -138,6 +144,13 @@ def test_other_files_are_refused(tmp_path: Path, content: str, said: str) -> Non
     (tmp_path / "results.json").write_text(content)
     with pytest.raises(DataError, match=rf"results\.json.*{said}"):
         score_files(tmp_path / "results.json", captions_file(tmp_path, [(1, "a")]), [Words()])
+
+
+def test_a_table_of_references_is_told_the_form_that_is_read(tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text("file,caption\na.jpg,a dog\n")
+    with pytest.raises(DataError, match="this is not JSON") as err:
+        score_files(results(tmp_path, [("a.jpg", "a dog")]), tmp_path / "captions.csv", [Words()])
+    assert '"annotations": [{"image_id": ..., "caption": ...}' in str(err.value)
 
 
 def test_missing_and_wrong_reference_files_are_refused(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ class Captioner:
     def load(cls, run_dir: Path | str, *, device: str | None = None, registry: Registry | None = None) -> Captioner:
         """Loads the best checkpoint of a run directory; needs nothing else but frozen published weights.
 
-        Raises `RunError` when the directory holds no trained run, when there is no such device, or when a frozen part comes
-        out other than it was trained with (another library version may initialise random weights differently).
+        Raises `RunError` when the directory holds no trained run, when there is no such device here, or when a frozen part
+        comes out other than it was trained with (another library version may initialise random weights differently).
         """
         folder = Path(run_dir)
         if not (folder / "spec.json").is_file():
@@ -60,7 +60,7 @@ class Captioner:
                 fix="Finish it first: capfw run " + str(folder / "spec.json"),
             )
         spec = load_spec(folder / "spec.json", registry=registry, check_files=False)
-        where = _device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        where = _device(device)
         encoder = build_encoder(spec)
         model = build_model(spec, encoder.feature_shape, folder / "assets", is_restored=True)
         RunDirectory(folder).check_frozen(encoder.fingerprint(), model.frozen_fingerprint())
@@ -146,16 +146,18 @@ class Captioner:
         )
 
 
-def _device(name: str) -> torch.device:
-    """The device, tried out. Raises `RunError` when there is none of this name."""
+def _device(name: str | None) -> torch.device:
+    """The device of this name, or without one the GPU where there is one. Raises `RunError` when it is not here."""
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as err:  # as PyTorch was built
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as err:
         raise RunError(
-            f'there is no device "{name}" here: {str(err).splitlines()[0]}',
+            f'there is no device "{name}" here: {next(iter(str(err).splitlines()), type(err).__name__)}',
             where="--device",
-            fix='Use "cpu", or leave it out.',
+            fix='Name another, such as "cpu" or "cuda:0", or none: then it is the GPU where there is one.',
         ) from err
+    return device
 
 
 def _open(source: ImageInput) -> Image.Image:

@@ -21,6 +21,7 @@ from ..protocols import (
     ForeignCheckpoint,
     Importer,
     KnowsForeignNames,
+    MissingWeights,
     read_weights,
     require_layout,
 )
@@ -90,8 +91,10 @@ def recognise(
 ) -> tuple[FoundT, Importer, str]:
     """What the importer called `format_name` reads in the file, or else the only one that reads anything; with its name.
 
-    Raises `BadCheckpoint` when the file is of none of the formats, or of several.
+    Raises `MissingWeights` when there is no such file, and `BadCheckpoint` when it is of no format, or of several.
     """
+    if not file.is_file():
+        raise MissingWeights(f"there is no file {file}.", fix="Check the path.")
     known = registry.components("importer")
     candidates = known if format_name is None else (registry.component("importer", format_name),)
     built = [(cast("Importer", component.load()(component.example)), component.name) for component in candidates]

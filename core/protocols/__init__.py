@@ -12,7 +12,7 @@ from ..errors import (
     UnreadableImage,
     nearest,
 )
-from .checkpoints import load_exactly, read_weights, require_layout
+from .checkpoints import load_exactly, read_weights, require_layout, unreadable_reason
 from .component import KINDS, Component, ComponentConfig, Kind
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
 from .files import missing_files, read_json
@@ -84,5 +84,6 @@ __all__ = [
     "nearest",
     "read_weights",
     "require_layout",
+    "unreadable_reason",
     "weights_fingerprint",
 ]

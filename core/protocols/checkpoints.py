@@ -37,7 +37,7 @@ def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as err:  # the readers raise almost anything on damaged bytes
         raise BadCheckpoint(
-            f"{file} cannot be read as weights: {_first_line(err)}",
+            f"{file} cannot be read as weights: {unreadable_reason(err)}",
             option=option,
             fix="It is damaged, cut short, or holds more than tensors (code is never run): fetch or save it again.",
         ) from err
@@ -90,5 +90,9 @@ def require_layout(
         )
 
 
-def _first_line(err: Exception) -> str:
-    return next(iter(str(err).splitlines()), "") or type(err).__name__
+def unreadable_reason(err: Exception) -> str:
+    """The first line of a reader's error; of a pickle that torch refused, what it met, without its advice to run it."""
+    text = str(err)
+    if "WeightsUnpickler error:" in text:
+        text = text.partition("WeightsUnpickler error:")[2].strip()
+    return next(iter(text.splitlines()), "") or type(err).__name__

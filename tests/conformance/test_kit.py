@@ -168,3 +168,15 @@ def test_the_kit_works_without_pytest() -> None:
         env={**os.environ, "PYTHONPATH": toys},
     )
     assert done.stdout == "{'passed'}\n", done.stdout + done.stderr
+
+
+def test_plugins_check_gives_the_reason_of_skipped_checks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sound_models
+
+    monkeypatch.setattr(sound_models, "Length", NeedsAProgram)
+    monkeypatch.setattr(Registry, "discover", lambda **_: Registry([sound_toys]))
+
+    listed = CliRunner().invoke(main, ["plugins", "check", "metric/length"]).stdout
+
+    assert listed.count("\nskipped ") > 1
+    assert listed.count("it runs a program that is not here.") == 1

@@ -125,6 +125,12 @@ def test_a_prefix_too_long_for_the_decoder_is_refused(captioner: Captioner) -> N
         captioner.with_parts(mapper=mapper)
 
 
+def test_a_device_that_is_not_here_is_refused(captioner: Captioner) -> None:
+    with pytest.raises(RunError, match='there is no device "banana" here') as caught:
+        Captioner.load(captioner.spec.run_dir, device="banana")
+    assert '"cpu"' in str(caught.value)
+
+
 def test_an_unknown_stage_is_refused_before_anything_is_written(tiny: Write, registry: Registry) -> None:
     spec = load_spec(tiny(), registry=registry)
     with pytest.raises(CapfwError, match=r'no stage is called "extrct"[^?]*Did you mean "extract"'):

@@ -225,6 +225,10 @@ def _plain_pickle_with_code(file: Path, seed: Original, case: dict[str, Any]) ->
     file.write_bytes(pickle.dumps(Boom(file.with_name("ran")), protocol=2))
 
 
+def _text(file: Path, seed: Original, case: dict[str, Any]) -> None:
+    file.write_text("[1, 2]")
+
+
 def _no_known_format(file: Path, seed: Original, case: dict[str, Any]) -> None:
     torch.save({"conv1.weight": torch.zeros(2, 2)}, file)
 
@@ -257,6 +261,7 @@ def _quantised(file: Path, seed: Original, case: dict[str, Any]) -> None:
         (_truncated, "cannot be read as weights"),
         (_with_code, "code is never run"),
         (_plain_pickle_with_code, "code is never run"),
+        (_text, "cannot be read as weights: Unsupported operand"),
         (_no_known_format, "of no known format"),
         (_lacks_a_layer, "1 missing: mapper.layers.0.bias"),
         (_trained_to_nan, "1 of 4 entries hold NaN or infinity: mapper.layers.0.bias"),

@@ -20,7 +20,7 @@ from capfw import load_spec, run
 from capfw.cli import main
 from capfw.core.engine.build import build_encoder
 from capfw.core.engine.importing_features import import_features
-from capfw.core.errors import BadCheckpoint, IncompatibleComponents, RunError
+from capfw.core.errors import BadCheckpoint, IncompatibleComponents, MissingWeights, RunError
 from capfw.plugins.importers.clipcap import ClipCapConfig
 from capfw.plugins.importers.clipcap.clipcap import ClipCapImporter
 from capfw.plugins.importers.clipcap.gpt2_image_captioning import Gpt2ImageCaptioningImporter
@@ -138,6 +138,11 @@ def test_embeddings_that_are_not_this_encoders_are_refused(spec_file: Path, tmp_
     with pytest.raises(RunError, match="none of the 6 rows belongs to an image"):
         import_features(strangers, spec)
     assert not list(tmp_path.glob("features/*/shard-*"))
+
+
+def test_a_file_that_is_not_there_is_no_damaged_one(spec_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingWeights, match=r"there is no file .*none\.pt"):
+        import_features(tmp_path / "none.pt", load_spec(spec_file))
 
 
 def test_what_cannot_be_compared_or_belongs_to_two_images_is_refused(spec_file: Path, tmp_path: Path) -> None:

@@ -244,8 +244,11 @@ def test_bad_rows_are_all_told_and_nothing_is_written(home: Path) -> None:
     assert "4 rows are wrong." in result.stderr
     for line in REPORT:
         assert line in result.stderr
-    assert 'set /data/on_bad_row to "skip" to leave them out' in result.stderr
-    assert "spec.json was not written; --set POINTER=VALUE sets an option" in result.stderr
+    assert "Save the table as UTF-8." in result.stderr
+    assert (
+        "spec.json was not written; --set POINTER=VALUE sets an option in it, as in --set /data/on_bad_row=skip."
+        in (result.stderr)
+    )
     assert not list(home.glob("*.json"))
 
     skipped = invoke("--images", "photos", "--captions", "captions.csv", "--set", "/data/on_bad_row=skip")

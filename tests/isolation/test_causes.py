@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from capfw.core.describe import find
 from capfw.core.errors import PluginError
 from capfw.core.loading import stdout_aside, time_limit
 from capfw.core.protocols import Component, ComponentConfig, hookimpl
@@ -93,6 +94,9 @@ def test_one_name_in_two_packages_takes_nothing_else_away(here: Any, preamble: s
     with pytest.raises(PluginError) as caught:
         registry.component("encoder", "taken")
     assert "`capfw --no-plugin capfw-one ...` or `capfw --no-plugin capfw-two ...`" in str(caught.value)
+    with pytest.raises(PluginError) as looked_up:
+        find(registry, "taken")
+    assert str(looked_up.value).count('the encoder name "taken" is claimed by plugin "capfw-one"') == 1
     assert Registry.discover(skip=["capfw-two"]).component("encoder", "taken")
 
 

@@ -106,3 +106,12 @@ def test_a_spec_that_needs_one_is_told_what_is_broken(crowded: Any, tiny: Callab
     assert '/encoder/name: no encoder is called "eye".' in done.stderr
     assert 'plugin "capfw-future" of capfw-future 1.2 is broken: it needs capfw plugin API 99' in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_component_that_is_looked_up_by_name_is_told_what_is_broken(crowded: Any) -> None:
+    for command in ("show", "check"):
+        done = crowded.capfw("plugins", command, "eye")
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert 'no component is called "eye".' in done.stderr
+        assert 'plugin "capfw-syntax" of capfw-syntax 1.2 is broken: ' in done.stderr

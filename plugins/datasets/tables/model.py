@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, missing_files
 from . import CsvConfig, JsonlConfig, TableConfig
-from .rows import Problem, Row, read_csv, read_jsonl
+from .rows import NOT_UTF8, Problem, Row, read_csv, read_jsonl
 
 _SPLITS = ("train", "val", "test")
 _NUM_SHOWN = 20
@@ -130,7 +130,13 @@ def _report(problems: list[Problem], config: TableConfig) -> None:
     if config.on_bad_row == "skip":
         warnings.warn(f"{where}: {what}\n  Left out.", CapfwWarning, stacklevel=2)
     else:
-        raise DataError(what, where=where, fix='Correct them, or set /data/on_bad_row to "skip" to leave them out.')
+        is_encoded_otherwise = any(problem.text == NOT_UTF8 for problem in problems)
+        raise DataError(
+            what,
+            where=where,
+            fix="Save the table as UTF-8. " * is_encoded_otherwise
+            + 'Correct what is wrong, or set /data/on_bad_row to "skip" to leave it out.',
+        )
 
 
 def _divide(splits: dict[ImageId, str | None], config: TableConfig) -> dict[str, list[ImageId]]:

@@ -13,7 +13,7 @@ from typing import Any
 from ....core.protocols import DataError, ImageId, nearest
 from . import Columns
 
-_NOT_UTF8 = "not UTF-8"
+NOT_UTF8 = "not UTF-8"
 _SEVERAL = "captions"  # the key of a list of captions in JSON lines, whatever that of a single one is called
 
 
@@ -55,7 +55,7 @@ def read_csv(table: Path, columns: Columns, delimiter: str) -> Iterator[Row | Pr
         if not cells:
             continue
         if not _is_utf8("".join(cells)):
-            yield Problem(table, line, _NOT_UTF8)
+            yield Problem(table, line, NOT_UTF8)
         elif len(cells) != len(header):
             yield Problem(
                 table, line, f"{len(cells)} columns, not {len(header)} (text with a {delimiter!r} in it needs quotes)"
@@ -89,7 +89,7 @@ def read_jsonl(table: Path, columns: Columns) -> Iterator[Row | Problem]:
 def _entry(line: str, columns: Columns) -> tuple[Any, str]:
     """The JSON value of a line, and what is wrong with it; empty when nothing is."""
     if not _is_utf8(line):
-        return None, _NOT_UTF8
+        return None, NOT_UTF8
     try:
         entry = json.loads(line)
     except json.JSONDecodeError as err:

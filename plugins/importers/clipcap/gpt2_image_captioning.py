@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import JsonValue
 
-from ....core.protocols import BadCheckpoint, ForeignCheckpoint, ForeignFeatures
+from ....core.protocols import BadCheckpoint, ForeignCheckpoint, ForeignFeatures, unreadable_reason
 from . import ClipCapConfig
 from .layout import METRICS, Shapes, decoder_section, mapping_network
 
@@ -79,9 +79,8 @@ def _load(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as err:
-        reason = next(iter(str(err).splitlines()), type(err).__name__)
         raise BadCheckpoint(
-            f"{file} cannot be read: {reason}",
+            f"{file} cannot be read: {unreadable_reason(err)}",
             fix="It is damaged, or holds more than tensors and plain values (code is never run): save it again.",
         ) from err
 
