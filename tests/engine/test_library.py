@@ -125,9 +125,10 @@ def test_a_prefix_too_long_for_the_decoder_is_refused(captioner: Captioner) -> N
         captioner.with_parts(mapper=mapper)
 
 
-def test_a_device_that_is_not_here_is_refused(captioner: Captioner) -> None:
-    with pytest.raises(RunError, match='there is no device "banana" here') as caught:
-        Captioner.load(captioner.spec.run_dir, device="banana")
+@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+def test_a_device_that_is_not_here_is_refused(captioner: Captioner, device: str) -> None:
+    with pytest.raises(RunError, match=f'there is no device "{device}" here') as caught:
+        Captioner.load(captioner.spec.run_dir, device=device)
     assert '"cpu"' in str(caught.value)
 
 
@@ -145,9 +146,3 @@ def test_captioning_on_a_cpu_leaves_every_gpu_alone(captioner: Captioner, monkey
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda *state: asked.append(state))
     assert captioner.caption([Image.new("RGB", (20, 20))])
     assert asked == []
-
-
-@pytest.mark.parametrize("device", ["gpuu", "cuda:99"])
-def test_a_device_that_is_not_there_is_refused(captioner: Captioner, device: str) -> None:
-    with pytest.raises(RunError, match=f'no device "{device}" here'):
-        Captioner.load(captioner.spec.run_dir, device=device)
