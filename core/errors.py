@@ -87,6 +87,12 @@ class RunError(CapfwError):
     """A run cannot start, continue or finish."""
 
 
+class RequestError(RunError):
+    """A run is asked for what it does not have, or must not do."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in a spec: where (JSON pointer, RFC 6901), what, and what to do."""

@@ -29,7 +29,8 @@ class Provenance:
             return f'This run used "{name}" from plugin "{entry.get("plugin")}", which was handed over in Python.'
         used = f'This run used "{name}" from {distribution} {version}'.rstrip()
         try:
-            return f"{used}; {importlib.metadata.version(distribution)} is installed here."
+            installed = importlib.metadata.version(distribution)
+            return f"{used}{'; it' if installed == version else f'; {installed}'} is installed here."
         except importlib.metadata.PackageNotFoundError:
             return f"{used}, which is not installed: pip install {distribution}"
 

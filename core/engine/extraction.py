@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..errors import CapfwError, UnreadableImage
+from ..errors import CapfwError, PluginError, UnreadableImage
 from ..protocols import Encoder, ImageId, ImageSource, Sample
 from ..settings import FeatureSettings
 from . import images
@@ -78,7 +78,16 @@ def _keep_list(items: list[Tensor | str]) -> list[Tensor | str]:
 
 def _encode(encoder: Encoder, pixels: Sequence[Tensor], device: torch.device) -> Tensor:
     with torch.inference_mode():
-        return encoder.encode(torch.stack(list(pixels)).to(device, non_blocking=True)).float().cpu()  # (B, N, D)
+        features = encoder.encode(torch.stack(list(pixels)).to(device, non_blocking=True)).float().cpu()  # (B, N, D)
+    declared = (len(pixels), encoder.feature_shape.num_tokens, encoder.feature_shape.dim)
+    if tuple(features.shape) != declared:
+        raise PluginError(
+            f"{type(encoder).__name__} gave features {tuple(features.shape)} for {len(pixels)} images; "
+            f"its feature_shape says {declared}.",
+            where="/encoder",
+            fix="The encoder is at fault, not the spec: `capfw plugins check NAME` tells its author more.",
+        )
+    return features
 
 
 def _write_shards(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor
 
 from ..document import override
-from ..errors import BadCheckpoint, IncompatibleComponents, Problem, RunError, SpecError
+from ..errors import BadCheckpoint, IncompatibleComponents, Problem, RequestError, RunError, SpecError
 from ..problems import pointer
 from ..protocols import (
     FeatureShape,
@@ -59,13 +59,13 @@ def import_checkpoint(
     values; paths in them are relative to the working directory. Without a data set the run can caption but not be
     evaluated. The directory appears whole or not at all.
 
-    Raises `RunError` when it exists already or cannot be made, `BadCheckpoint` when the file is damaged, of no known format,
-    or does not fit the parts, and `SpecError` for what must be said or is wrong.
+    Raises `RequestError` when it exists already, `RunError` when it cannot be made, `BadCheckpoint` when the file is
+    damaged, of no known format, or does not fit the parts, and `SpecError` for what must be said or is wrong.
     """
     registry = registry or Registry.discover()
     run_dir = Path(os.path.abspath(run_dir.expanduser()))  # so that "x/.." is seen to exist
     if os.path.lexists(run_dir):
-        raise RunError("there is something here already.", where=str(run_dir), fix="Choose another run directory.")
+        raise RequestError("there is something here already.", where=str(run_dir), fix="Choose another run directory.")
     state = read_weights(file)
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     found, importer, name = recognise(

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 
-from ..errors import RunError, nearest
+from ..errors import RequestError, RunError, nearest
 from ..protocols import RunEnded, RunStarted
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
@@ -45,7 +45,7 @@ def run(
     """
     if until not in get_args(Stage):
         close = nearest(until, get_args(Stage))
-        raise RunError(
+        raise RequestError(
             f'no stage is called "{until}".',
             where="until",
             fix=f"Stages: {', '.join(get_args(Stage))}." + (f'  Did you mean "{close}"?' if close else ""),
@@ -115,17 +115,19 @@ def evaluate_run(
     """
     run_dir = Path(run_dir)
     if not (run_dir / "spec.json").is_file():
-        raise RunError("this is not a run directory: it has no spec.json.", where=str(run_dir), fix="Check the path.")
+        raise RequestError(
+            "this is not a run directory: it has no spec.json.", where=str(run_dir), fix="Check the path."
+        )
     changed = [p for p in overrides or {} if not p.startswith(_WHERE_FEATURES_ARE)]
     refused = [p for p in changed if not p.startswith(("/generate", "/metrics", "/data"))]
     if refused:
-        raise RunError(
+        raise RequestError(
             f"{refused[0]} cannot change after training.",
             where="--set (overrides)",
             fix="Change /generate, /metrics, /data or /features/store.",
         )
     if changed and output is None:
-        raise RunError(
+        raise RequestError(
             "changed options would overwrite the results of the run itself.",
             where="--set (overrides)",
             fix="Add --output FOLDER (in Python: output=FOLDER).",
@@ -145,7 +147,7 @@ def evaluate_run(
         job = Job(spec, directory, accelerator, Observers(registry, observers, is_main=accelerator.is_main_process))
         split = split or job.final_split
         if split is None or split not in job.splits:
-            raise RunError(
+            raise RequestError(
                 f"the data set has no split {split}.", where="--split", fix=f"It has {', '.join(job.splits)}."
             )
         job.splits = {split: job.splits[split]}

@@ -18,7 +18,7 @@ from capfw.core.engine import images
 from capfw.core.engine.build import build_encoder
 from capfw.core.engine.extraction import extract
 from capfw.core.engine.features import FeatureStore, SplitFeatures
-from capfw.core.errors import UnreadableImage
+from capfw.core.errors import PluginError, UnreadableImage
 from capfw.core.protocols import FeatureShape, Sample
 from capfw.core.registry import Registry
 
@@ -175,3 +175,16 @@ def test_orientation_tags_are_obeyed(tmp_path: Path) -> None:
 def test_what_is_not_an_image_is_named() -> None:
     with pytest.raises(UnreadableImage, match="holiday"):
         images.decode(b"not an image", name="holiday.jpg")
+
+
+def test_an_encoder_that_emits_another_shape_than_it_says_is_named(
+    tiny: Write, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = load_spec(tiny(), registry=registry)
+    encoder = build_encoder(spec)
+    store = FeatureStore.open(spec.features, spec.encoder, encoder)
+    encode = encoder.encode
+    monkeypatch.setattr(encoder, "encode", lambda pixels: encode(pixels)[..., :5])
+    with pytest.raises(PluginError, match=r"VitEncoder gave features \(3, 4, 5\) for 3 images; .* says \(3, 4, 16\)"):
+        extract(store, encoder, _photos(tmp_path / "photos", 3), spec.features, CPU, progress=lambda *_: None)
+    assert not list(store.folder.glob("shard-*"))
