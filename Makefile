@@ -7,18 +7,23 @@ BIN := $(VENV)/bin
 # The checkout under the package's own name, for tools that read files and not installed packages.
 LINK := $(VENV)/source/capfw
 
+# The build leaves an egg-info in the checkout, which Python started there would take for the installed package, also when
+# it is older than that.
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	rm -rf capfw.egg-info
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	rm -rf capfw.egg-info
 	mkdir -p $(dir $(LINK)) && ln -sfn $(CURDIR) $(LINK)
 	touch $@
 
 $(VENV)/installed-docs: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[docs]"
+	rm -rf capfw.egg-info
 	touch $@
 
 demo: $(VENV)/installed
