@@ -34,8 +34,6 @@ def new_plugin(ctx: click.Context, name: str, kind: Kind, output: Path) -> None:
     from ..core import scaffold
 
     made = scaffold.new_plugin(name, kind, registry=registry_of(ctx), output=output)
-    for warning in made.warnings:
-        click.echo(f"warning: {warning}", err=True)
     click.echo(
         f"Wrote {made.folder}, {len(made.files)} files. It works as it is; what to change is marked YOURS. Next:"
     )

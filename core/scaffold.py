@@ -64,12 +64,11 @@ class PluginNames:
 
 @dataclass(frozen=True)
 class NewPlugin:
-    """A package that was written: its folder, names and files, and what its author should know."""
+    """A package that was written: its folder, names and files."""
 
     folder: Path
     names: PluginNames
     files: tuple[Path, ...]
-    warnings: tuple[str, ...]
 
 
 def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Path | None = None) -> NewPlugin:
@@ -85,7 +84,7 @@ def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Pat
     folder = (output or Path()).resolve() / distribution
     contents = _render(names, kind)
     _require_free_class_names(names, contents)
-    warnings = _clashes(names, kind, registry)
+    _require_free_names(names, kind, registry)
     try:
         folder.mkdir(parents=True)
     except FileExistsError as err:
@@ -97,7 +96,7 @@ def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Pat
     for file, text in contents.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text, encoding="utf-8")
-    return NewPlugin(folder, names, tuple(folder / file for file in contents), warnings)
+    return NewPlugin(folder, names, tuple(folder / file for file in contents))
 
 
 def _render(names: PluginNames, kind: Kind) -> dict[Path, str]:
@@ -133,17 +132,21 @@ def _is_taken(names: PluginNames, what: str) -> PluginError:
     return PluginError(f'"{names.component}" would make {what}.', where="NAME", fix=fix)
 
 
-def _clashes(names: PluginNames, kind: Kind, registry: Registry) -> tuple[str, ...]:
-    taken = f"{kind} {names.component}"
-    warnings = [
-        f'the {kind} name "{names.component}" is taken by plugin "{plugin.name}" of {plugin.distribution or "no package"}: '
-        "with both installed neither can be used. Change `name=` of the new one."
-        for plugin in registry.plugins
-        if taken in plugin.components
-    ]
+def _require_free_names(names: PluginNames, kind: Kind, registry: Registry) -> None:
+    """Raises `PluginError` for what an installed plugin or package is called already."""
+    if plugin := registry.provider(kind, names.component):
+        raise PluginError(
+            f'the {kind} name "{names.component}" is taken by plugin "{plugin.name}" of '
+            f"{plugin.distribution or 'no package'}: with both installed neither could be used.",
+            where="NAME",
+            fix=f"Take another, say {names.distribution}-NAME, or uninstall that one.",
+        )
     if find_spec(names.package) is not None:
-        warnings.append(f"a package called {names.package} is already installed; installing the new one replaces it.")
-    return tuple(warnings)
+        raise PluginError(
+            f"a package called {names.package} is installed; installing the new one would replace it.",
+            where="NAME",
+            fix=f"Take another, say {names.distribution}-NAME.",
+        )
 
 
 def _not_a_name(distribution: str) -> PluginError:

@@ -200,19 +200,15 @@ def test_output_that_is_a_file_is_named(tmp_path: Path) -> None:
     assert "cannot be made: Not a directory" in result.stderr
 
 
-def test_a_name_that_is_taken_is_a_warning_and_of_another_kind_is_not(tmp_path: Path) -> None:
+def test_a_name_that_is_taken_is_refused_and_of_another_kind_is_not(tmp_path: Path) -> None:
     taken = new("capfw-clip", "--kind", "encoder", "--output", tmp_path)
+    installed = new("torch", "--kind", "metric", "--output", tmp_path)
     free = new("capfw-clip", "--kind", "mapper", "--output", tmp_path / "other")
 
-    assert (taken.exit_code, free.exit_code, free.stderr) == (0, 0, "")
-    assert 'warning: the encoder name "clip" is taken by plugin "encoder-clip" of capfw' in taken.stderr
-    assert "warning" not in taken.stdout
-
-
-def test_package_that_is_installed_already_is_a_warning(tmp_path: Path) -> None:
-    assert (
-        "a package called torch is already installed" in new("torch", "--kind", "metric", "--output", tmp_path).stderr
-    )
+    assert (taken.exit_code, installed.exit_code, free.exit_code, free.stderr) == (2, 2, 0, "")
+    assert 'the encoder name "clip" is taken by plugin "encoder-clip" of capfw' in taken.stderr
+    assert "a package called torch is installed" in installed.stderr
+    assert [folder.name for folder in tmp_path.iterdir()] == ["other"]
 
 
 def test_unknown_kinds_are_refused(tmp_path: Path) -> None:
