@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .core.engine.captioner import Captioner as Captioner
     from .core.engine.evaluate import Evaluation as Evaluation
+    from .core.engine.importing import import_checkpoint as import_checkpoint
+    from .core.engine.importing_features import import_features as import_features
     from .core.engine.run import RunResult as RunResult
     from .core.engine.run import evaluate_run as evaluate_run
     from .core.engine.run import run as run
@@ -31,6 +33,8 @@ _PUBLIC = {
     "RunSpec": ".core.spec",
     "evaluate_run": ".core.engine.run",
     "hookimpl": ".core.protocols",
+    "import_checkpoint": ".core.engine.importing",
+    "import_features": ".core.engine.importing_features",
     "load_part": ".core.spec",
     "load_spec": ".core.spec",
     "run": ".core.engine.run",
@@ -45,6 +49,8 @@ __all__ = [
     "RunSpec",
     "evaluate_run",
     "hookimpl",
+    "import_checkpoint",
+    "import_features",
     "load_part",
     "load_spec",
     "run",
