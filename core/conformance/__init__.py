@@ -33,7 +33,7 @@ from ..describe import find
 from ..errors import PluginError
 from ..protocols import Component
 from ..registry import Registry
-from . import (  # noqa: F401 (they add their checks)
+from . import (
     building,
     datasets,
     decoders,
@@ -44,7 +44,7 @@ from . import (  # noqa: F401 (they add their checks)
     mappers,
     metrics,
 )
-from .checks import Check, CheckResult, Outcome, registered, results
+from .checks import Check, CheckResult, Outcome, checks_of
 from .subjects import Subject, subjects, subjects_of, variants
 
 __all__ = [
@@ -57,6 +57,14 @@ __all__ = [
     "run_checks",
     "variants",
 ]
+
+
+_MODULES = (descriptions, building, encoders, mappers, decoders, generation, metrics, datasets, importers)
+
+
+def registered() -> tuple[Check, ...]:
+    """Every check, in the order in which they run: what is said of a component, how it is built, what it does."""
+    return tuple(each for module in _MODULES for each in checks_of(module))
 
 
 def run_checks(component: Component | str, registry: Registry | None = None) -> list[CheckResult]:
@@ -76,7 +84,7 @@ def check_each(component: Component | str, registry: Registry | None = None) -> 
     found = [(kind, c) for kind, c in find(registry, wanted) if isinstance(component, str) or c == component]
     if not found:
         raise PluginError(f'"{wanted}" of this registry is another component.', fix="Give the registry that has it.")
-    return (each for kind, c in found for subject in subjects_of(registry, kind, c) for each in results(subject))
+    return (each for kind, c in found for subject in subjects_of(registry, kind, c) for each in _results(subject))
 
 
 def conformance_test(*plugins: object) -> Callable[..., None]:
@@ -105,6 +113,11 @@ def conformance_test(*plugins: object) -> Callable[..., None]:
             pytest.fail(str(result), pytrace=False)
 
     return test
+
+
+def _results(subject: Subject) -> Iterator[CheckResult]:
+    """What every check that applies finds, one after the other."""
+    return (each.run(subject) for each in registered() if each.applies_to(subject))
 
 
 def _sound(plugins: tuple[object, ...]) -> Registry:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Literal, TypeAlias
 
 from ..errors import CapfwWarning
@@ -16,8 +17,6 @@ from .surroundings import one_thread
 
 Outcome: TypeAlias = Literal["passed", "failed", "skipped"]
 _Function: TypeAlias = Callable[[Subject], None]
-
-_CHECKS: list[Check] = []
 
 
 class CheckFailed(Exception):
@@ -93,22 +92,16 @@ class Check:
         return "passed", ""
 
 
-def check(name: str, kind: Kind | None, *, advice: str, is_light: bool = False) -> Callable[[_Function], _Function]:
-    """Adds a function to the kit. The first line of its docstring is the promise it checks."""
+def check(name: str, kind: Kind | None, *, advice: str, is_light: bool = False) -> Callable[[_Function], Check]:
+    """Makes a function a check. The first line of its docstring is the promise it holds a component to."""
 
-    def add(function: _Function) -> _Function:
+    def make(function: _Function) -> Check:
         promise = (function.__doc__ or "").partition("\n")[0]
-        _CHECKS.append(Check(name, kind, is_light, promise, advice, function))
-        return function
+        return Check(name, kind, is_light, promise, advice, function)
 
-    return add
-
-
-def registered() -> tuple[Check, ...]:
-    """Every check, in the order in which they run: what is said of a component, how it is built, what it does."""
-    return tuple(sorted(_CHECKS, key=lambda each: (not each.is_light, each.kind is not None)))
+    return make
 
 
-def results(subject: Subject) -> Iterator[CheckResult]:
-    """What every check that applies finds, one after the other."""
-    return (each.run(subject) for each in registered() if each.applies_to(subject))
+def checks_of(module: ModuleType) -> list[Check]:
+    """The checks a module defines, in its order."""
+    return [value for value in vars(module).values() if isinstance(value, Check)]

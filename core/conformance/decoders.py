@@ -156,7 +156,7 @@ def decoder_learns(subject: Subject) -> None:
     given = prefix(decoder).requires_grad_()
     total, _ = decoder.loss(given, tokens(decoder))
     require(total.requires_grad, "the loss carries no gradients.")
-    total.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(total)
     reached = given.grad is not None and bool(given.grad.abs().sum(-1).all())
     require(reached, "no gradient reaches some vectors of the prefix, so that no mapper can learn.")
     require_gradients(cast("nn.Module", decoder))

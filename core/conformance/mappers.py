@@ -110,7 +110,7 @@ def mapper_learns(subject: Subject) -> None:
         prefix = mapper(features(num_tokens))
         weights = torch.randn(prefix.shape, generator=torch.Generator().manual_seed(8))
         require(prefix.requires_grad, "the prefix carries no gradients.")
-        (prefix * weights).sum().backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward((prefix * weights).sum())
         require_gradients(cast("nn.Module", mapper))
 
 

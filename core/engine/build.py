@@ -103,7 +103,8 @@ def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> No
     assets.mkdir(parents=True, exist_ok=True)
     captions = (reference for sample in samples for reference in sample.references)
     with _at("/decoder"), seeded(spec.seed, "assets"):
-        spec.decoder.component.load().prepare(spec.decoder.config, captions=captions, assets=assets)  # type: ignore[attr-defined]
+        decoder_class = cast("type[Decoder]", spec.decoder.component.load())
+        decoder_class.prepare(spec.decoder.config, captions=captions, assets=assets)
 
 
 def build_decoder(spec: RunSpec, assets: Path, *, is_restored: bool = False) -> Decoder:

@@ -148,16 +148,15 @@ class Captioner:
 
 def _device(name: str | None) -> torch.device:
     """The device of this name, or without one the GPU where there is one. Raises `RunError` when it is not here."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as err:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, NotImplementedError) as err:  # an unknown name, a build without it, none here
         raise RunError(
             f'there is no device "{name}" here: {next(iter(str(err).splitlines()), type(err).__name__)}',
             where="--device",
             fix='Name another, such as "cpu" or "cuda:0", or none: then it is the GPU where there is one.',
         ) from err
-    return device
 
 
 def _open(source: ImageInput) -> Image.Image:

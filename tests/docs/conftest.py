@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import torch
 
 from capfw import load_part, load_spec, run
+from capfw.core.conformance.surroundings import one_thread
 from capfw.core.registry import Registry
 
 from .foreign import write_foreign_files
@@ -66,17 +65,6 @@ def _write_photos(folder: Path) -> None:
     (folder / "candidates.json").write_text(json.dumps(candidates), encoding="utf-8")
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """On models this small, threads mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prepared folder, made once. Use a copy: `folder`."""
@@ -88,7 +76,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "spec.json").write_text(json.dumps(_own_spec()), encoding="utf-8")
     _write_photos(folder)
     write_foreign_files(folder)
-    with _one_thread():
+    with one_thread():
         run(load_spec(folder / "examples/quickstart.json"))
     return folder
 
@@ -99,7 +87,7 @@ def folder(workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     copied = tmp_path / "folder"
     shutil.copytree(workshop, copied)
     monkeypatch.chdir(copied)
-    with _one_thread():
+    with one_thread():
         yield copied
 
 

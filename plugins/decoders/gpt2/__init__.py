@@ -5,6 +5,7 @@ Both are one implementation (model.py); they differ in how a model with random w
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
@@ -102,9 +103,9 @@ class LanguageModelConfig(ComponentConfig):
     def _with_lora(cls, lora: LoraOptions | None, info: ValidationInfo) -> LoraOptions | None:
         return _only_with(info, "tuning", "lora", lora, LoraOptions())
 
+    @abstractmethod
     def random_architecture(self) -> dict[str, JsonValue]:
         """Fields of transformers' config for "random" weights, `model_type` among them."""
-        raise NotImplementedError
 
     def model_type(self) -> str | None:
         """The only architecture weights may have; None when any will do."""
