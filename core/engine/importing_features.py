@@ -61,9 +61,11 @@ def import_features(
     if isinstance(encoder, torch.nn.Module):
         encoder.to(device)
     store = FeatureStore.open(spec.features, spec.encoder, encoder)
-    places, num_images, num_present, num_imported = _Places(found), {}, {}, {}
+    splits = splits_of(dataset)
+    places = _Places(found, [sample for samples in splits.values() for sample in samples])
+    num_images, num_present, num_imported = {}, {}, {}
     wanted: dict[str, tuple[Sample, int]] = {}
-    for split, samples in splits_of(dataset).items():
+    for split, samples in splits.items():
         digests = digest_images(store, samples)
         readable = [
             (s, d)
@@ -88,27 +90,27 @@ def import_features(
 
 
 class _Places:
-    """Where an image's row is: by its file name, else by its id; of two rows for one, the later (as both projects)."""
+    """Where an image's row is; of two rows for one image, the later (as both projects have it).
 
-    def __init__(self, found: ForeignFeatures) -> None:
-        self._by_name = {Path(name).name: place for place, name in enumerate(found.file_names)}
-        self._by_id = {image_id: place for place, image_id in enumerate(found.image_ids)}
-        self._unused = set(range(len(found.embeddings)))
+    Rows are found by file name where one of the images is, and otherwise by image id. Never by both: where names are shared,
+    an id that happens to be equal is another image's.
+    """
+
+    def __init__(self, found: ForeignFeatures, samples: Sequence[Sample]) -> None:
+        by_name = {Path(name).name: place for place, name in enumerate(found.file_names)}
+        by_id = {image_id: place for place, image_id in enumerate(found.image_ids)}
+        self._is_by_name = any(_file_name(sample) in by_name for sample in samples)
+        self._places = by_name if self._is_by_name else by_id
+        self.num_unused = len(found.embeddings) - len({self.of(sample) for sample in samples} - {None})
 
     def of(self, sample: Sample) -> int | None:
         """The row of `sample`, or None."""
-        name = Path(sample.file_name).name
-        if not name and isinstance(sample.image, Path):
-            name = sample.image.name
-        place = self._by_name.get(name, self._by_id.get(str(sample.image_id)))
-        if place is not None:
-            self._unused.discard(place)
-        return place
+        return self._places.get(_file_name(sample) if self._is_by_name else str(sample.image_id))
 
-    @property
-    def num_unused(self) -> int:
-        """Rows no image has asked for."""
-        return len(self._unused)
+
+def _file_name(sample: Sample) -> str:
+    name = Path(sample.file_name).name
+    return sample.image.name if not name and isinstance(sample.image, Path) else name
 
 
 def _check_shape(found: ForeignFeatures, encoder: Encoder, spec: RunSpec) -> None:
@@ -148,12 +150,13 @@ def _compare(
 
     Raises `RunError` when they differ, and when none of the images can be decoded.
     """
-    num_checked = 0
-    step = max(1, len(wanted) // _NUM_CHECKED)
-    # The others follow, for when none of those can be decoded.
-    for number, (sample, place) in enumerate([*wanted[::step], *wanted]):
-        if number >= len(wanted[::step]) and num_checked:
+    num_checked, num_wanted = 0, len(wanted)
+    spread = range(0, num_wanted, max(1, -(-num_wanted // _NUM_CHECKED)))
+    # The others follow, in place of those that cannot be decoded.
+    for number in dict.fromkeys([*spread, *range(num_wanted)]):
+        if num_checked == _NUM_CHECKED:
             break
+        sample, place = wanted[number]
         name = str(sample.file_name or sample.image_id)
         try:
             pixels = encoder.preprocess(images.decode(images.read_bytes(sample.image), name=name))
@@ -161,22 +164,14 @@ def _compare(
             continue
         with torch.inference_mode():
             ours = encoder.encode(pixels[None].to(device))[0, 0].float().cpu()  # (D,)
-        theirs = found.embeddings[place].float()
-        cosine = float(F.cosine_similarity(ours, theirs, dim=0))
-        ratio = float(theirs.norm() / ours.norm().clamp_min(1e-12))
-        if cosine < _LEAST_COSINE:
-            what, fix = f"cosine {cosine:.3f}", "Name the encoder, weights and preprocessing that made them."
-        elif not 1 / _MOST_NORM_RATIO < ratio < _MOST_NORM_RATIO:
-            what = f"theirs are {ratio:.3g} times as long"
-            fix = "They differ in length only: set /encoder/normalize to the other value."
-        else:
-            num_checked += 1
-            continue
-        raise RunError(
-            f"these are not the embeddings of this encoder: for image {name} they differ ({what}).",
-            where=str(file),
-            fix=fix,
-        )
+        if difference := _difference(ours, found.embeddings[place].float()):
+            what, fix = difference
+            raise RunError(
+                f"these are not the embeddings of this encoder: for image {name} they differ ({what}).",
+                where=str(file),
+                fix=fix,
+            )
+        num_checked += 1
     if wanted and not num_checked:
         raise RunError(
             "none of its images can be decoded, so that no embedding could be compared with the encoder's own.",
@@ -184,6 +179,18 @@ def _compare(
             fix="Correct the paths or the images of the data set.",
         )
     return num_checked
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> tuple[str, str] | None:
+    """How two embeddings (D,) differ, and what to do; None when they are those of one image and encoder."""
+    cosine = float(F.cosine_similarity(ours, theirs, dim=0))
+    if cosine < _LEAST_COSINE:
+        return f"cosine {cosine:.3f}", "Name the encoder, weights and preprocessing that made them."
+    ratio = float(theirs.norm() / ours.norm().clamp_min(1e-12))
+    if not 1 / _MOST_NORM_RATIO < ratio < _MOST_NORM_RATIO:
+        fix = "They differ in length only: set /encoder/normalize to the other value."
+        return f"theirs are {ratio:.3g} times as long", fix
+    return None
 
 
 def _write(

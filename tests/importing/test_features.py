@@ -122,6 +122,15 @@ def test_imported_embeddings_are_not_encoded_again(keep: Callable[..., Path], sp
     assert len(stored) == NUM_IMAGES
 
 
+def test_an_id_that_happens_to_be_equal_is_no_match_where_names_are_shared(spec_file: Path, tmp_path: Path) -> None:
+    rows = embeddings_of(spec_file)
+    *shared, lost = rows
+    renamed = {name: rows[name] for name in shared} | {f"another_{int(lost[-16:-4])}.png": rows[shared[0]]}
+    made = import_features(as_embeddings_file(tmp_path, renamed), load_spec(spec_file))
+    assert dict(made.num_imported) == {"train": 4, "val": 1}
+    assert made.num_unused == 1
+
+
 def test_embeddings_that_are_not_this_encoders_are_refused(spec_file: Path, tmp_path: Path) -> None:
     rows, spec = embeddings_of(spec_file), load_spec(spec_file)
     longer = as_embeddings_file(tmp_path, {name: 3 * row for name, row in rows.items()})
