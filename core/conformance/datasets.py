@@ -8,7 +8,7 @@ from typing import cast
 
 from ..engine import images
 from ..errors import UnreadableImage
-from ..protocols import Dataset, Sample
+from ..protocols import Dataset, Sample, open_image
 from .checks import check, require
 from .subjects import Subject
 
@@ -91,6 +91,6 @@ def images_decode(subject: Subject) -> None:
     for split, sample in _samples(subject):
         where = f"image {sample.image_id} of {split}"
         try:
-            images.decode(images.read_bytes(sample.image), name=where)
+            open_image(images.read_bytes(sample.image), name=where)
         except (UnreadableImage, AttributeError) as err:  # the second: neither a path nor bytes
             require(False, f"{where} cannot be read: {err}")

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..engine.images import decode
-from ..protocols import Encoder
+from ..protocols import Encoder, open_image
 
 
 def noise(seed: int, *, width: int = 90, height: int = 60) -> Image.Image:
@@ -44,7 +43,7 @@ def odd_images() -> Mapping[str, Image.Image]:
         "a very wide image": encoded(image.resize((300, 3))),
         "a very tall image": encoded(image.resize((3, 300))),
     }
-    return {what: decode(data, name=what) for what, data in files.items()}
+    return {what: open_image(data, name=what) for what, data in files.items()}
 
 
 def pixels(encoder: Encoder, count: int = 3) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ..errors import CapfwError, RunError
-from ..protocols import Decoder, Encoder, GenerateOptions, IncompatibleComponents, Mapper
+from ..protocols import Decoder, Encoder, GenerateOptions, IncompatibleComponents, Mapper, open_image
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
 from . import images
@@ -163,7 +163,7 @@ def _open(source: ImageInput) -> Image.Image:
     if isinstance(source, Image.Image):
         return source.convert("RGB")
     data = source if isinstance(source, bytes) else images.read_bytes(Path(source))
-    return images.decode(data, name="the image" if isinstance(source, bytes) else str(source))
+    return open_image(data, name="the image" if isinstance(source, bytes) else str(source))
 
 
 def _check_widths(model: CaptioningModel, device: torch.device) -> None:

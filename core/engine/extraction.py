@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import CapfwError, PluginError, UnreadableImage
-from ..protocols import Encoder, ImageId, ImageSource, Sample
+from ..protocols import Encoder, ImageId, ImageSource, Sample, open_image
 from ..settings import FeatureSettings
 from . import images
 from .atomic import write_json
@@ -67,7 +67,7 @@ class _Pixels(Dataset[Tensor | str]):
     def __getitem__(self, place: int) -> Tensor | str:
         source, name = self.sources[place]
         try:
-            return self.preprocess(images.decode(images.read_bytes(source), name=name))
+            return self.preprocess(open_image(images.read_bytes(source), name=name))
         except UnreadableImage as err:
             return err.what
 

@@ -1,11 +1,6 @@
-"""Images as users have them: any mode, any orientation tag, sometimes broken."""
+"""The bytes of images, and which files are images."""
 
 from __future__ import annotations
-
-import io
-import warnings
-
-from PIL import Image, ImageOps
 
 from ..errors import UnreadableImage
 from ..protocols import ImageSource
@@ -21,22 +16,3 @@ def read_bytes(source: ImageSource) -> bytes:
         return source.read_bytes()
     except OSError as err:
         raise UnreadableImage(f"cannot read the image: {err.strerror or err}", where=str(source)) from err
-
-
-def decode(data: bytes, *, name: str) -> Image.Image:
-    """Decodes to RGB, upright as its EXIF orientation says; grey, palette, CMYK and alpha images are converted.
-
-    Transparent pixels lie on white. Raises `UnreadableImage` naming `name` when Pillow cannot decode all of it.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(data))
-            opened.load()
-        image: Image.Image = ImageOps.exif_transpose(opened)
-        if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        return image.convert("RGB")
-    # Pillow's decoders raise almost anything on damaged input: OSError, SyntaxError, ValueError, struct.error, ...
-    except Exception as err:
-        raise UnreadableImage(f"cannot decode the image: {err}", where=name) from err

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import IncompatibleComponents, RunError, UnreadableImage
-from ..protocols import Encoder, ForeignFeatures, Sample
+from ..protocols import Encoder, ForeignFeatures, Sample, open_image
 from ..registry import Registry
 from ..spec import RunSpec
 from . import images
@@ -159,7 +159,7 @@ def _compare(
         sample, place = wanted[number]
         name = str(sample.file_name or sample.image_id)
         try:
-            pixels = encoder.preprocess(images.decode(images.read_bytes(sample.image), name=name))
+            pixels = encoder.preprocess(open_image(images.read_bytes(sample.image), name=name))
         except UnreadableImage:
             continue
         with torch.inference_mode():

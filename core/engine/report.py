@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from ..errors import UnreadableImage
-from ..protocols import Sample
+from ..protocols import Sample, open_image
 from ..spec import RunSpec
 from . import images
 from .atomic import write_text
@@ -71,7 +71,7 @@ def _card(sample: Sample, evaluation: Evaluation, score_name: str) -> dict[str, 
 def _thumbnail(sample: Sample) -> str:
     """A JPEG as a data URL; empty when the image has gone since it was captioned."""
     try:
-        image = images.decode(images.read_bytes(sample.image), name=str(sample.image_id))
+        image = open_image(images.read_bytes(sample.image), name=str(sample.image_id))
     except UnreadableImage:
         return ""
     image.thumbnail(_THUMBNAIL)

@@ -20,6 +20,16 @@ from .fingerprint import weights_fingerprint
 from .foreign import ForeignCheckpoint, ForeignFeatures
 from .generation import AverageBeamOptions, BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
 from .hookspecs import API_VERSION, hookimpl
+from .images import (
+    Box,
+    CentreSquare,
+    ImageTransform,
+    image_transform,
+    open_image,
+    padded_square,
+    thumbnail,
+    whole_image,
+)
 from .parts import Dataset, Decoder, Encoder, ImageMetric, Importer, KnowsForeignNames, Mapper, Metric, Restorable
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
 from .shapes import FeatureKind, FeatureShape, Generated, ImageId, ImageSource, Sample, Scores, TokenBatch
@@ -31,8 +41,10 @@ __all__ = [
     "AverageBeamOptions",
     "BadCheckpoint",
     "BeamOptions",
+    "Box",
     "CapfwError",
     "CapfwWarning",
+    "CentreSquare",
     "Component",
     "ComponentConfig",
     "ComponentError",
@@ -52,6 +64,7 @@ __all__ = [
     "ImageId",
     "ImageMetric",
     "ImageSource",
+    "ImageTransform",
     "Importer",
     "IncompatibleComponents",
     "InputFile",
@@ -77,13 +90,18 @@ __all__ = [
     "UnreadableImage",
     "Weights",
     "hookimpl",
+    "image_transform",
     "is_local_path",
-    "missing_files",
-    "read_json",
     "load_exactly",
+    "missing_files",
     "nearest",
+    "open_image",
+    "padded_square",
+    "read_json",
     "read_weights",
     "require_layout",
+    "thumbnail",
     "unreadable_reason",
     "weights_fingerprint",
+    "whole_image",
 ]

@@ -22,10 +22,23 @@ FeatureKind: TypeAlias = Literal["pooled", "tokens"]
 
 @dataclass(frozen=True)
 class FeatureShape:
-    """Shape of one image's features: N tokens of width D; N is 1 for a pooled embedding."""
+    """Shape of one image's features: N tokens of width D; N is 1 for a pooled embedding.
+
+    `grid` (rows, columns) where the tokens are patches of the image, row by row, after `num_extra_tokens` others
+    ([CLS], registers). Raises `ValueError` when these do not add up to N.
+    """
 
     num_tokens: int
     dim: int
+    grid: tuple[int, int] | None = None
+    num_extra_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if self.grid is not None and self.grid[0] * self.grid[1] + self.num_extra_tokens != self.num_tokens:
+            rows, columns = self.grid
+            raise ValueError(
+                f"{rows} x {columns} patches and {self.num_extra_tokens} extra tokens are not {self.num_tokens} tokens"
+            )
 
     def require_pooled(self, *, needed_by: str) -> None:
         """Raises `IncompatibleComponents` when there is more than one token per image."""

@@ -19,7 +19,7 @@ from capfw.core.engine.build import build_encoder
 from capfw.core.engine.extraction import extract
 from capfw.core.engine.features import FeatureStore, SplitFeatures
 from capfw.core.errors import PluginError, UnreadableImage
-from capfw.core.protocols import FeatureShape, Sample
+from capfw.core.protocols import FeatureShape, Sample, open_image
 from capfw.core.registry import Registry
 
 Write = Callable[..., Path]
@@ -160,8 +160,21 @@ def test_memory_does_not_grow_with_the_number_of_images(tiny: Write, tmp_path: P
 def test_images_of_every_mode_become_rgb(mode: str, tmp_path: Path) -> None:
     file = tmp_path / ("a.tif" if mode in ("CMYK", "I;16") else "a.png")
     Image.new(mode, (3, 2)).save(file)
-    image = images.decode(images.read_bytes(file), name="a")
+    image = open_image(images.read_bytes(file), name="a")
     assert (image.mode, image.size) == ("RGB", (3, 2))
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"),
+    [("I;16", [0, 32768, 65535]), ("I", [0, 32768, 65535]), ("F", [0.0, 0.5, 1.0]), ("F", [0.0, 128.0, 255.0])],
+)
+def test_images_of_sixteen_and_more_bits_keep_their_greys(mode: str, values: list[float], tmp_path: Path) -> None:
+    image = Image.new(mode, (3, 1))
+    for column, value in enumerate(values):
+        image.putpixel((column, 0), value)
+    image.save(tmp_path / "a.tif")
+    opened = open_image((tmp_path / "a.tif").read_bytes())
+    assert [opened.getpixel((column, 0)) for column in range(3)] == [(0,) * 3, (128,) * 3, (255,) * 3]
 
 
 def test_orientation_tags_are_obeyed(tmp_path: Path) -> None:
@@ -169,12 +182,12 @@ def test_orientation_tags_are_obeyed(tmp_path: Path) -> None:
     exif = image.getexif()
     exif[0x0112] = 6  # turned by a quarter
     image.save(tmp_path / "a.jpg", exif=exif)
-    assert images.decode((tmp_path / "a.jpg").read_bytes(), name="a").size == (2, 4)
+    assert open_image((tmp_path / "a.jpg").read_bytes(), name="a").size == (2, 4)
 
 
 def test_what_is_not_an_image_is_named() -> None:
     with pytest.raises(UnreadableImage, match="holiday"):
-        images.decode(b"not an image", name="holiday.jpg")
+        open_image(b"not an image", name="holiday.jpg")
 
 
 def test_an_encoder_that_emits_another_shape_than_it_says_is_named(
