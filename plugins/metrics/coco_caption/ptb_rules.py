@@ -14,9 +14,9 @@ from dataclasses import dataclass
 SPACE = r"[ \t\xa0\u2000-\u200A\u3000]"
 SPACE_OR_LINE = r"[ \t\xa0\u2000-\u200A\u3000\r\n\u2028\u2029\x0b\x0c\x85]"
 DIGIT = r"[\d\u07C0-\u07C9]"
-LETTER = (  # up to U+FFFF: \w without digits, the underscore and number-like characters
+LETTER = (  # \w without digits, the underscore and number-like characters
     r"[^\W\d_²³¹¼-¾⁰⁴-⁹₀-₉\u2150-\u2189\u2460-\u249B\u24EA-\u24FF\u2776-\u2793\u3007\u3021-\u3029\u3220-\u3229"
-    r"\u3248-\u325F\u3280-\u3289\u32B1-\u32BF\U00010000-\U0010FFFF]"
+    r"\u3248-\u325F\u3280-\u3289\u32B1-\u32BF]"
 )
 ALNUM = f"(?:{LETTER}|{DIGIT})"
 MARK = (  # accents, vowel signs and the like, and the soft hyphen: parts of words that are not letters
@@ -83,8 +83,8 @@ SENTENCE_OPENERS = (
 )
 OPENER = "|".join(f"{word[0]}(?i:{re.escape(word[1:])})" for word in SENTENCE_OPENERS.split())
 
-ATTRIBUTE = r"[A-Za-z][A-Za-z0-9_:.\-]*(?: *= *(?:'[^']*'|\"[^\"]*\"|[A-Za-z][A-Za-z0-9_:.\-]*))?"
 TAG_NAME = r"[A-Za-z][A-Za-z0-9_:.\-]*"
+ATTRIBUTE = rf"{TAG_NAME}(?: *= *(?:'[^']*'|\"[^\"]*\"))?"  # the value of an attribute is in quotation marks
 TAG = rf"<(?:[!?][A-Za-z\-][^>\r\n]*|{TAG_NAME}(?: +{ATTRIBUTE})* */?|/{TAG_NAME}) *>"
 URL = r"(?i:https?)://[^ \t\n\f\r\"<>|(){}]+[^ \t\n\f\r\"<>|.!?(){},-]"
 URL_PATH = r"(?:/[^ \t\n\f\r\"<>|()]+[^ \t\n\f\r\"<>|.!?(){},-])?"
@@ -135,7 +135,11 @@ def _plain_ampersand(token: str) -> str:
 
 def _in_one_piece(token: str) -> str:
     """Binds what stands apart with no-break spaces: "3 1/2" is one token."""
-    return token.replace(" ", "\u00a0").replace("(", "-LRB-").replace(")", "-RRB-")
+    return token.replace(" ", "\u00a0")
+
+
+def _without_brackets(token: str) -> str:
+    return _in_one_piece(token).replace("(", "-LRB-").replace(")", "-RRB-")
 
 
 REPLACEMENTS = dict(
@@ -153,14 +157,15 @@ def _replacement(token: str) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """`pattern` has the token's text as its first group and may look further; `token_of` makes the token, or ""."""
+    """`pattern` is the token's text, `before` what must follow it; `token_of` makes the token, or ""."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     token_of: Callable[[str], str]
+    before: str
 
 
-def _rule(token: str, token_of: Callable[[str], str] = _keep, *, before: str = "") -> Rule:
-    return Rule(re.compile(f"({token}){before}"), token_of)
+def _rule(pattern: str, token_of: Callable[[str], str] = _keep, *, before: str = "") -> Rule:
+    return Rule(pattern, token_of, before)
 
 
 ASSIMILATIONS = {"can": "not", "gon": "na", "got": "ta", "lem": "me", "gim": "me", "wan": "na"}
@@ -209,12 +214,12 @@ RULES = (
     _rule(f"{APOSTROPHE}[0-9][0-9]", before=SPACE_OR_LINE),
     _rule(FILE_NAME, before=f"(?:{SPACE_OR_LINE}|[.?!,])"),
     _rule(rf"{WORD}\.", _without_soft_hyphens, before=INSIDE_SENTENCE),
-    _rule(PHONE, _in_one_piece),
+    _rule(PHONE, _without_brackets),
     _rule(PHONE_WITH_DOTS),
     _rule('(?:"|(?i:&quot;))', _ascii_quotes),
     _rule("(?:[<>]|(?i:&lt;|&gt;))", _replacement),
-    _rule(SMILEY, _in_one_piece, before="[^A-Za-z0-9]"),
-    _rule(ASIAN_SMILEY, _in_one_piece),
+    _rule(SMILEY, _without_brackets, before="[^A-Za-z0-9]"),
+    _rule(ASIAN_SMILEY, _without_brackets),
     _rule(r"[{}\[\]()]", _replacement),
     _rule("-{1,4}", _drop),
     _rule("-{5,}"),
