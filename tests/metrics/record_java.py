@@ -11,9 +11,13 @@ from pathlib import Path
 
 from observe_abbreviations import JAVA, without_punctuation
 
-HOSTS = "www.a.com WWW.Foo.NET www.foo-bar.co.uk www.x_y.zz www.foo.info www.foo foo.com 1.com é.com a@b.org".split()
-PATHS = " / /a /a/b.html /a. /a, /a?b=c&d=e /~x /#y ?q=1 /(x) /a's :80/x /é /1 // /\U0001f600 /\U0001d7d7 /a\xa0".split(
-    " "
+HOSTS = (
+    *("www.a.com", "WWW.Foo.NET", "www.foo-bar.co.uk", "www.x_y.zz", "www.foo.info", "www.foo"),
+    *("foo.com", "1.com", "\u00e9.com", "a@b.org"),
+)
+PATHS = (
+    *("", "/", "/a", "/a/b.html", "/a.", "/a,", "/a?b=c&d=e", "/~x", "/#y", "?q=1", "/(x)", "/a's", ":80/x"),
+    *("/\u00e9", "/1", "//", "/\U0001f600", "/\U0001d7d7", "/a\xa0"),
 )
 AROUND = ("see {} now", "{}.", "({}), ok")
 VALUES = (
@@ -35,7 +39,19 @@ VALUES = (
 )
 TAGS = ("<a b{}>", "<img b{}/>", "<p b{} c='d'>", "<x:y b-c{} >", "see <b a{}>now</b>")
 OTHER_TAGS = "<br> <br/> <br /> </p> </p > </a b> <!-- x --> <!a (b)> <?xml (v)?> <1> <é> < b> <a  b> <a\xa0b> <_a>"
-ODD = ("\U0001d7d7", "\U0001f600", "\U0001d482", "\u0669", "\u1090", "\ua620", "\u0527", "\u4e2d", "\xb2", "\u2163")
+ODD = (
+    "\U0001d7d7",
+    "\U0001f600",
+    "\U0001d482",
+    "\u0669",
+    "\u1090",
+    "\ua620",
+    "\u0527",
+    "\u0528",
+    "\u4e2d",
+    "\xb2",
+    "\u2163",
+)
 ODD_IN = ("{}", "a {} dog", "a{}b", "1{}2", "{}.", "No. {}", "{}/2", "Jan.{}", ":){}", "x.{}y", "www.a.com/{}", "#{}a")
 ACROSS = (
     *(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
 
 from capfw.plugins.metrics.coco_caption.ptb import tokenize, tokenize_all
 
-from .observe_abbreviations import JAVA, without_punctuation
+from .observe_abbreviations import JAVA, OBSERVED, observe_all, without_punctuation, word_of
 
 
 def recorded(name: str) -> tuple[list[str], list[str]]:
@@ -64,3 +65,20 @@ def test_equals_java_on_every_caption_at_hand(shared_data: Path, files: list[str
     expected = map(without_punctuation, JAVA.lines(captions))
     differing = [pair for pair in zip(captions, tokenize_all(captions), expected, strict=True) if pair[1] != pair[2]]
     assert differing == []
+
+
+def test_words_that_java_does_not_abbreviate_are_not_abbreviated() -> None:
+    assert tokenize("a shop of Arts. 5 people") == "a shop of arts 5 people"
+    assert tokenize("Fig. 5 of Ark. and ark. by Attys. Dunn") == "fig. 5 of ark. and ark by attys. dunn"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("java") is None, reason="needs java, to ask the original tokenizer")
+def test_observed_lists_are_what_java_answers_for_a_sample() -> None:
+    observed = json.loads(OBSERVED.read_text("utf-8"))
+    of_all = {word_of(pattern).replace(" ", "") for patterns in observed.values() for pattern in patterns}
+
+    def sample(name: str, words: set[str]) -> set[str]:
+        return {word for word in words if word in of_all or zlib.crc32(word.encode()) % 20 == 0}
+
+    assert observe_all(sample) == {name: words for name, words in observed.items() if name != "made_with"}
