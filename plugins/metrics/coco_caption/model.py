@@ -73,7 +73,6 @@ class Cider:
         if self.frequencies is None:
             scorer.compute_doc_freq()
             num_images = len(reference_tokens)
-            self._origin = f"the references scored against, {num_images} images"
         else:
             scorer.document_frequency.update(self.frequencies.ngrams)
             scorer.crefs = _CountedAs(self.frequencies.num_images, scorer.crefs)
@@ -89,7 +88,7 @@ class Cider:
         return Scores({self.name: sum(per_image.values()) / len(per_image)}, {self.name: per_image})
 
     def signature(self) -> dict[str, str]:
-        """Before the first `score` the number of images is known only when the frequencies come from a file."""
+        """`document_frequencies`: the references scored against, or the origin of the file and its number of images."""
         return common_signature("CIDEr-D, n = 4, sigma = 6") | {"document_frequencies": self._origin}
 
 

@@ -3,32 +3,41 @@ r"""The lexical rules of Penn Treebank tokenisation, as Stanford's PTBTokenizer 
 A rule is a pattern, a pattern of what must stand `before` it can hold (looked at, not taken), and what to make of the
 text. Case never matters in literal text, and always in a [character class]: `M(?i:iss)\.` is the title, "miss." is not.
 Tokens that coco-caption removes are dropped here; which kind of quotation mark or dash they were makes no difference.
+
+The lists of words (abbreviations, words that open a sentence, file extensions, ...) and the classes of characters are in
+`ptb_observed.json`. Their source is observation of the Java tokenizer's output, and nothing else:
+`tests/metrics/observe_abbreviations.py` asks it about every candidate word and writes the file.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+
+OBSERVED: dict[str, list[str]] = json.loads(Path(__file__).with_name("ptb_observed.json").read_text("utf-8"))
+
+
+def _one_of(name: str) -> str:
+    """Any of the words observed; one in small letters stands for any case, another is a pattern."""
+    patterns = [word for word in OBSERVED[name] if not word.islower() or "(" in word]
+    words = "|".join(re.escape(word) for word in OBSERVED[name] if word not in patterns)
+    return f"(?:{'|'.join([*patterns, *([f'(?i:{words})'] if words else [])])})"
+
+
+def _ranges(observed: list[str]) -> str:
+    """A character class without its brackets, of ranges such as "0030-0039"."""
+    return "".join("-".join(rf"\u{code}" for code in codes.split("-")) for codes in observed)
+
 
 SPACE = r"[ \t\xa0\u2000-\u200A\u3000]"
 SPACE_OR_LINE = r"[ \t\xa0\u2000-\u200A\u3000\r\n\u2028\u2029\x0b\x0c\x85]"
-DIGIT = r"[\d\u07C0-\u07C9]"
-LETTER = (  # up to U+FFFF: \w without digits, the underscore and number-like characters
-    r"[^\W\d_²³¹¼-¾⁰⁴-⁹₀-₉\u2150-\u2189\u2460-\u249B\u24EA-\u24FF\u2776-\u2793\u3007\u3021-\u3029\u3220-\u3229"
-    r"\u3248-\u325F\u3280-\u3289\u32B1-\u32BF\U00010000-\U0010FFFF]"
-)
-ALNUM = f"(?:{LETTER}|{DIGIT})"
-MARK = (  # accents, vowel signs and the like, and the soft hyphen: parts of words that are not letters
-    r"[\u00AD\u02C2-\u02C5\u02D2-\u02DF\u02E5-\u02EB\u02ED\u02EF-\u036F\u0375\u0378\u0379\u0384\u0385\u03F6"
-    r"\u0483-\u0487\u055A-\u055F\u0591-\u05BD\u05BF\u05C1\u05C2\u05C4\u05C5\u05C7\u0615-\u061A\u064B-\u065E\u0670"
-    r"\u06D6-\u06E4\u06E7-\u06ED\u06FD\u06FE\u070F\u0711\u0730-\u074C\u07A6-\u07B0\u07EB-\u07F3\u0900-\u0903\u093C"
-    r"\u093E-\u094E\u0951-\u0955\u0962\u0963\u0981-\u0983\u09BC\u09BE-\u09C4\u09C7\u09C8\u09CB-\u09CD\u09D7\u09E2"
-    r"\u09E3\u0A01-\u0A03\u0A3C\u0A3E-\u0A4F\u0A81-\u0A83\u0ABC\u0ABE-\u0ACF\u0B82\u0BBE-\u0BC2\u0BC6-\u0BC8"
-    r"\u0BCA-\u0BCD\u0C01-\u0C03\u0C3E-\u0C56\u0D3E-\u0D44\u0D46-\u0D48\u0E31\u0E34-\u0E3A\u0E47-\u0E4E\u0EB1"
-    r"\u0EB4-\u0EBC\u0EC8-\u0ECD]"
-)
-WORD_LETTER = f"(?:{LETTER}|{MARK}|&[aeiouAEIOU](?i:acute|grave|uml);)"
+LETTERS, DIGITS, MARKS = (_ranges(OBSERVED[name]) for name in ("letter", "digit", "mark"))  # none beyond U+FFFF
+LETTER, DIGIT, ALNUM = f"[{LETTERS}]", f"[{DIGITS}]", f"[{LETTERS}{DIGITS}]"
+# Marks are accents, vowel signs and the like: parts of words that are not letters. So is the soft hyphen.
+WORD_LETTER = rf"(?:[{LETTERS}{MARKS}\u00AD]|&[aeiouAEIOU](?i:acute|grave|uml);)"
 WORD_CHAR = f"(?:{WORD_LETTER}|{DIGIT})"
 WORD = f"{WORD_LETTER}{WORD_CHAR}*(?:[.!?]{WORD_LETTER}{WORD_CHAR}*)*"
 
@@ -38,12 +47,12 @@ AUXILIARY = rf"{APOSTROPHE}(?:[msdMSD]|(?i:re|ve|ll))"  # 's, 'll
 NEGATION = f"(?i:n){APOSTROPHE_LIKE}(?i:t)"  # n't
 APOSTROPHE_WORDS = (
     f"{APOSTROPHE}(?i:n){APOSTROPHE}?",  # rock 'n' roll
-    f"(?:[lLdDjJ]|(?i:dunkin|somethin|ol)){APOSTROPHE}",
-    f"{APOSTROPHE}(?i:em|till?|cause)",
+    f"{_one_of('keeps_an_apostrophe_after_it')}{APOSTROPHE}",
+    f"{APOSTROPHE}{_one_of('keeps_an_apostrophe_before_it')}",
     f"{APOSTROPHE}[2-9](?i:0s)",
     f"[A-HJ-XZn]{APOSTROPHE_LIKE}{LETTER}{{2,}}",  # O'Brien
     f"{LETTER}+[aeiouyAEIOUY]{APOSTROPHE_LIKE}[aeiouA-Z]{LETTER}*",
-    r"(?i:cont'd\.?|nor'easter|c'mon|e'er|s'mores|ev'ry|li'l|nat'l)",
+    _one_of("contraction"),
     f"(?i:o){APOSTROPHE_LIKE}(?i:o)",
 )
 QUOTES = rf"(?:''|[`\u2018-\u201F\x91-\x94\u2039\u203A\u00AB\u00BB]{{1,2}}|{APOSTROPHE})"
@@ -64,41 +73,24 @@ HYPHENATED = rf"[A-Za-z0-9][A-Za-z0-9.,\u00AD]*(?:-(?:{ACRONYM}\.|[A-Za-z0-9\u00
 SLASH_PART = r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
 JOINED_CAPITALS = rf"[A-Z]+(?:(?:\+|{AMPERSAND})[A-Z]+)+"  # AT&T
 
-ABBREVIATION_WITH_STOP = (
-    r"(?:(?i:jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thu|thurs|fri|ala|ariz|calif|colo|conn|ct|dak"
-    r"|fla|ga|ind|kans?|ky|md|mich|minn|mo|mont|neb|nev|okla|penn|tenn|va|vt|wisc?|wyo|inc|cos?|corp|ltd|plc|rt|bancorp"
-    r"|bhd|assn|univ|intl|sys|tel|est|ext|sq|jr|sr|bros|ed\.d|ph\.d|blvd|rd|esq|etc|al|seq|bldg)"
-    r"|A(?i:z)|A(?i:rk)|D(?i:el)|I(?i:ll)|L(?i:a)|M(?i:ass)|M(?i:iss)|O(?i:re)|P(?i:a)|T(?i:ex)|W(?i:ash)"
-    r"|(?i:p{1,2}t)[ye](?i:s?))\."
-)
-ABBREVIATION = (
-    rf"(?:{ACRONYM}|(?i:mr|mrs|ms|drs?|profs?|sens?|reps?|attys?|lt|col|gen|messrs|govs?|adm|rev|maj|sgt|cpl|pvt|capt|ste?|ave"
-    r"|pres|lieut|hon|brig|co?mdr|pfc|spc|supts?|det|mt|ft|adj|adv|asst|assoc|ens|insp|mlle|mme|msgr|sfc"
-    rf"|vs|alex|wm|jos|cie|a\.k\.a|cf|treas|ph|invt|elec|natl|dept)|M(?i:iss)|(?i:m)[ft](?i:g)|[A-Za-z])"
-)
-ABBREVIATION_OF_NUMBERED = r"(?i:ca|figs?|prop|nos?|arts?|bldg|pp|op)\."
-SENTENCE_OPENERS = (
-    "About According Additionally After An A As At But Earlier He Her Here However If In It Last Many More Mr. Ms. Now "
-    "Once One Other Our She Since So Some Such That The Their Then There These They This We When While What Yet You"
-)
-OPENER = "|".join(f"{word[0]}(?i:{re.escape(word[1:])})" for word in SENTENCE_OPENERS.split())
+ABBREVIATION_WITH_STOP = rf"{_one_of('keeps_its_stop_before_letters')}\."  # "Jan.x" is two words, "Mr.x" is one
+ABBREVIATION = rf"(?:{ACRONYM}|[A-Za-z]|{_one_of('keeps_its_stop')})"
+ABBREVIATION_OF_NUMBERED = rf"{_one_of('keeps_its_stop_before_a_number')}\."
+OPENER = rf"(?:{_one_of('opens_a_sentence')}|{_one_of('opens_a_sentence_with_a_stop')}\.)"
 
-ATTRIBUTE = r"[A-Za-z][A-Za-z0-9_:.\-]*(?: *= *(?:'[^']*'|\"[^\"]*\"|[A-Za-z][A-Za-z0-9_:.\-]*))?"
 TAG_NAME = r"[A-Za-z][A-Za-z0-9_:.\-]*"
+ATTRIBUTE = rf"{TAG_NAME}(?: *= *(?:'[^']*'|\"[^\"]*\"))?"  # the value of an attribute is in quotation marks
 TAG = rf"<(?:[!?][A-Za-z\-][^>\r\n]*|{TAG_NAME}(?: +{ATTRIBUTE})* */?|/{TAG_NAME}) *>"
 URL = r"(?i:https?)://[^ \t\n\f\r\"<>|(){}]+[^ \t\n\f\r\"<>|.!?(){},-]"
 URL_PATH = r"(?:/[^ \t\n\f\r\"<>|()]+[^ \t\n\f\r\"<>|.!?(){},-])?"
 # ",-_" is a range: capitals and digits are not in these labels.
-HOST = r"(?:[^ \t\n\f\r\"`'<>|.!?(){},-_$]+\.)+(?i:com|net|org|edu)"
+HOST = rf"(?:[^ \t\n\f\r\"`'<>|.!?(){{}},-_$]+\.)+{_one_of('top_level_domain')}"
 WWW_HOST = r"(?i:www)\.(?:[^ \t\n\f\r\"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}"
 EMAIL = (
     r"(?:(?i:&lt;)|<)?[a-zA-Z0-9][^ \t\n\f\r\"<>|()\xa0{}]*@(?:[^ \t\n\f\r\"<>|(){}.\xa0]+\.)*"
     r"[^ \t\n\f\r\"<>|(){}.\xa0]+(?:(?i:&gt;)|>)?"
 )
-FILE_NAME = (
-    rf"{WORD_CHAR}+(?:\.{WORD_CHAR}+)*\.(?i:bat|bmp|c|class|cgi|cpp|dll|doc|docx|exe|gif|gz|h|htm|html|jar|java|jpeg|jpg"
-    r"|mov|mp3|pdf|php|pl|png|ppt|ps|py|sql|tar|txt|wav|x|xml|zip)"
-)
+FILE_NAME = rf"{WORD_CHAR}+(?:\.{WORD_CHAR}+)*\.{_one_of('file_extension')}"
 SMILEY = r"[<>]?[:;=][\-o*']?[()DPdpO\\{@|\[\]]"
 ASIAN_SMILEY = (
     r"(?:[\^x=~<>]\.\[\^x=<>\]|[\-\^x=~<>']_[\-\^x=~<>']"
@@ -135,7 +127,11 @@ def _plain_ampersand(token: str) -> str:
 
 def _in_one_piece(token: str) -> str:
     """Binds what stands apart with no-break spaces: "3 1/2" is one token."""
-    return token.replace(" ", "\u00a0").replace("(", "-LRB-").replace(")", "-RRB-")
+    return token.replace(" ", "\u00a0")
+
+
+def _without_brackets(token: str) -> str:
+    return _in_one_piece(token).replace("(", "-LRB-").replace(")", "-RRB-")
 
 
 REPLACEMENTS = dict(
@@ -153,22 +149,21 @@ def _replacement(token: str) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """`pattern` has the token's text as its first group and may look further; `token_of` makes the token, or ""."""
+    """`pattern` is the token's text, `before` what must follow it; `token_of` makes the token, or ""."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     token_of: Callable[[str], str]
+    before: str
 
 
-def _rule(token: str, token_of: Callable[[str], str] = _keep, *, before: str = "") -> Rule:
-    return Rule(re.compile(f"({token}){before}"), token_of)
+def _rule(pattern: str, token_of: Callable[[str], str] = _keep, *, before: str = "") -> Rule:
+    return Rule(pattern, token_of, before)
 
-
-ASSIMILATIONS = {"can": "not", "gon": "na", "got": "ta", "lem": "me", "gim": "me", "wan": "na"}
 
 # In order of precedence between rules that reach equally far.
 RULES = (
     _rule(r"(?:(?i:c)\+\+|(?i:[cf])#)"),
-    *(_rule(f"(?i:{head})", before=f"(?i:{tail})") for head, tail in ASSIMILATIONS.items()),
+    *(_rule(f"(?i:{head})", before=f"(?i:{tail})") for head, tail in map(str.split, OBSERVED["split"])),
     _rule("'(?i:t)", before="(?i:was)"),
     _rule("'(?i:t)", before="(?i:is)"),
     _rule(TAG, _in_one_piece),
@@ -192,29 +187,29 @@ RULES = (
     _rule(r"[\u207A\u207B\u208A\u208B]?(?:[\u2070¹²³\u2074-\u2079]+|[\u2080-\u2089]+)"),
     _rule(FRACTION, _in_one_piece),
     _rule(r"[\u00BC-\u00BE\u2153-\u215E]", _replacement),
-    _rule(r"(?i:-(?:rrb|lrb|rcb|lcb|rsb|lsb)-|c\.d\.s|pro-|anti-)"),
-    _rule(f"(?i:s{AMPERSAND}p-500|s{AMPERSAND}ls|cap{APOSTROPHE}n|c{APOSTROPHE}est)", _plain_ampersand),
+    _rule(r"(?i:-(?:rrb|lrb|rcb|lcb|rsb|lsb)-|c\.d\.s)"),
+    _rule(f"{_one_of('keeps_a_hyphen_after_it')}-"),
+    _rule(_one_of("contraction_with_a_curly_apostrophe").replace("'", APOSTROPHE)),
+    _rule(f"(?i:s{AMPERSAND}p-500|s{AMPERSAND}ls)", _plain_ampersand),
     _rule(rf"{SLASH_PART}(?:\\?/{SLASH_PART}){{1,2}}"),
     _rule(r"(?:[A-Z]*\$|#)"),
     _rule(r"[¢-¥\x80\u20A0\u20A4\u20AC\u060B\u0E3F\uFFE0\uFFE1\uFFE5\uFFE6]", _replacement),
     # After an acronym these words open a sentence, and its full stop is one. Longer acronyms keep theirs as well.
     _rule("[A-Za-z]", before=rf"\.{SPACE_OR_LINE}+(?:{OPENER}|{TAG}){SPACE_OR_LINE}"),
     _rule(ABBREVIATION_OF_NUMBERED, before=f"{SPACE_OR_LINE}?{DIGIT}"),
-    _rule(r"(?:(?i:pt)[eyEY]|(?i:co))\.", before=f"{SPACE}(?i:ltd|lim)"),
     _rule(ABBREVIATION_WITH_STOP, before=r"[\s\S]{2}"),
-    _rule(ABBREVIATION_WITH_STOP),
     _rule(rf"{ABBREVIATION}\."),
     _rule(ABBREVIATION, before=SPACE),
     _rule(ACRONYM, before=SPACE_OR_LINE),
     _rule(f"{APOSTROPHE}[0-9][0-9]", before=SPACE_OR_LINE),
     _rule(FILE_NAME, before=f"(?:{SPACE_OR_LINE}|[.?!,])"),
     _rule(rf"{WORD}\.", _without_soft_hyphens, before=INSIDE_SENTENCE),
-    _rule(PHONE, _in_one_piece),
+    _rule(PHONE, _without_brackets),
     _rule(PHONE_WITH_DOTS),
     _rule('(?:"|(?i:&quot;))', _ascii_quotes),
     _rule("(?:[<>]|(?i:&lt;|&gt;))", _replacement),
-    _rule(SMILEY, _in_one_piece, before="[^A-Za-z0-9]"),
-    _rule(ASIAN_SMILEY, _in_one_piece),
+    _rule(SMILEY, _without_brackets, before="[^A-Za-z0-9]"),
+    _rule(ASIAN_SMILEY, _without_brackets),
     _rule(r"[{}\[\]()]", _replacement),
     _rule("-{1,4}", _drop),
     _rule("-{5,}"),
