@@ -354,3 +354,15 @@ def test_per_image_scores_that_were_there_stay_when_scoring_is_refused(tmp_path:
         assert capfw("score", *files, "--per-image", tmp_path / name).exit_code == 2
     assert (tmp_path / "old.json").read_text() == "of another time"
     assert not (tmp_path / "new.json").exists()
+
+
+def test_candidates_without_a_word_are_counted_in_a_notice(tmp_path: Path) -> None:
+    captions = [(1, ""), (2, " \n"), (3, "..."), (4, "a dog"), (5, "\u200b!"), (6, "-"), (7, "\u3002"), (8, "犬")]
+    candidates = results(tmp_path, captions)
+    references = captions_file(tmp_path, [(i, "a dog") for i, _ in captions])
+    found = score_files(candidates, references, [RougeL(RougeLConfig())])
+    assert found.notices == (
+        "Found no word in 6 of 8 candidates (empty, or only white space and punctuation): 1, 2, 3, 5, 6 and 1 more. "
+        "Each is scored as it is.",
+    )
+    assert len(found.per_image["ROUGE-L"]) == 8
