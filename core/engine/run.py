@@ -20,7 +20,7 @@ from .evaluate import Evaluation
 from .job import Job
 from .json_log import JsonLog
 from .observers import Observers
-from .run_directory import RunDirectory, providers
+from .run_directory import RunDirectory, open_run, providers
 
 _WHERE_FEATURES_ARE = ("/features/store", "/features/num_workers")  # other values change no result
 _RESULTS = ("candidates", "scores")
@@ -114,11 +114,8 @@ def evaluate_run(
     They may also name another /features/store, or /features/num_workers, which change no result. Paths in overrides are
     relative to the working directory. Raises `CapfwError`.
     """
-    run_dir = Path(run_dir)
-    if not (run_dir / "spec.json").is_file():
-        raise RequestError(
-            "this is not a run directory: it has no spec.json.", where=str(run_dir), fix="Check the path."
-        )
+    directory = open_run(run_dir)
+    run_dir = directory.path
     changed = [p for p in overrides or {} if not p.startswith(_WHERE_FEATURES_ARE)]
     refused = [p for p in changed if not p.startswith(("/generate", "/metrics", "/data"))]
     if refused:
@@ -141,10 +138,8 @@ def evaluate_run(
         run_dir / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd(), check_files=False
     )
     accelerator = _accelerator(spec)
-    with _Main(RunDirectory(run_dir), accelerator) as directory:
-        best = directory.checkpoints.best()
-        if best is None:
-            raise RunError("this run is not trained.", where=str(run_dir), fix="Finish it with `capfw run` first.")
+    with _Main(directory, accelerator):
+        best = directory.best_checkpoint()
         _make_output(output)
         job = Job(spec, directory, accelerator, Observers(registry, observers, is_main=accelerator.is_main_process))
         split = split or job.final_split
