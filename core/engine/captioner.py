@@ -84,7 +84,7 @@ class Captioner:
         sources: Sequence[ImageInput],
         options: GenerateOptions | None = None,
     ) -> list[tuple[Caption, ...]]:
-        """Captions of each image, the likeliest first; `options` default to those of the run's spec.
+        """Captions of each image, the best first (see `Generated`); `options` default to those of the run's spec.
 
         Raises `UnreadableImage` naming the image. For a large collection use `stream`, which goes on.
         """
