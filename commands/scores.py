@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .shared import AS_JSON, print_scores, registry_of
+
+if TYPE_CHECKING:
+    from ..core.errors import CapfwError
 
 
 @click.command()
@@ -48,6 +54,8 @@ def score(
     """
     from ..core.scoring import choose_metrics, score_files
 
+    if per_image is not None:
+        _require_output(per_image, {"candidates": candidates, "references": references})
     found = score_files(
         candidates,
         references,
@@ -68,11 +76,35 @@ def score(
             click.echo(f"Scores by image: {per_image}")
 
 
-def _write(file: Path, records: list[dict[str, object]]) -> None:
+def _require_output(file: Path, inputs: Mapping[str, Path]) -> None:
+    """Finds out before scoring that the scores by image could not be written, or would overwrite an input."""
     from ..core.errors import DataError
 
+    for what, taken in inputs.items():
+        if file.exists() and taken.exists() and file.samefile(taken):
+            raise DataError(
+                f"this is the file of the {what}, which the scores by image would overwrite.",
+                where=str(file),
+                fix="Name another file: --per-image FILE.",
+            )
+    try:
+        if file.is_file() or file.is_dir():
+            file.open("ab").close()
+        elif not file.exists():  # a pipe or a device is left alone
+            tempfile.TemporaryFile(dir=file.resolve().parent).close()
+    except OSError as err:
+        raise _unwritable(file, err) from err
+
+
+def _write(file: Path, records: list[dict[str, object]]) -> None:
     try:
         file.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except (OSError, UnicodeError) as err:
-        what = f"the scores by image cannot be written: {getattr(err, 'strerror', None) or err}."
-        raise DataError(what, where=str(file), fix="Name a file in a folder that exists: --per-image FILE.") from err
+        raise _unwritable(file, err) from err
+
+
+def _unwritable(file: Path, err: OSError | UnicodeError) -> CapfwError:
+    from ..core.errors import DataError
+
+    what = f"the scores by image cannot be written: {getattr(err, 'strerror', None) or err}."
+    return DataError(what, where=str(file), fix="Name a file in a folder that exists: --per-image FILE.")

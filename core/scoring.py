@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -139,13 +140,15 @@ def apply_metrics(
     references: Mapping[ImageId, tuple[str, ...]],
     images: Mapping[ImageId, ImageSource] | None = None,
 ) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[str]]:
-    """Corpus values, per-image values and the texts of `CapfwWarning`s; other warnings go their usual way.
+    """Corpus values, per-image values, and notices: of candidates without a word, and the texts of `CapfwWarning`s.
 
+    Other warnings go their usual way.
     Raises `DataError` for a metric that looks at the images where there are none, and `PluginError` for one that fails, or
     that yields a score which another has yielded already.
     """
     corpus: dict[str, float] = {}
     per_image: dict[str, dict[ImageId, float]] = {}
+    notices = _notices_of(candidates)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CapfwWarning)
         for metric in metrics:
@@ -158,9 +161,22 @@ def apply_metrics(
             corpus.update(scores.corpus)
             per_image.update({name: dict(values) for name, values in scores.per_image.items()})
     for warning in caught:
-        if not issubclass(warning.category, CapfwWarning):
+        if issubclass(warning.category, CapfwWarning):
+            notices.append(str(warning.message))
+        else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return corpus, per_image, [str(w.message) for w in caught if issubclass(w.category, CapfwWarning)]
+    return corpus, per_image, notices
+
+
+def _notices_of(candidates: Mapping[ImageId, str]) -> list[str]:
+    """A notice where candidates have nothing but punctuation, white space and invisible characters."""
+    wordless = [i for i, text in candidates.items() if all(unicodedata.category(letter)[0] in "PZC" for letter in text)]
+    if not wordless:
+        return []
+    return [
+        f"Found no word in {len(wordless)} of {len(candidates)} candidates (empty, or only white space and punctuation): "
+        f"{_listed(wordless)}. Each is scored as it is."
+    ]
 
 
 def _apply(

@@ -86,13 +86,6 @@ def test_the_recipes_lack_nothing_but_their_files(name: str) -> None:
     assert all("there is no f" in problem["message"] for problem in problems), problems
 
 
-def test_what_is_not_a_run_directory_is_an_error_without_a_traceback(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"")
-    result = capfw("caption", tmp_path, "--run", tmp_path)
-    assert result.exit_code == 1
-    assert "not a run directory" in result.stderr
-
-
 @pytest.mark.parametrize("name", ["mapper/mlp", "encoder/vit", "decoder/gpt2", "metric/cider"])
 def test_plugins_show_prints_options_and_a_spec_fragment(name: str) -> None:
     shown = json.loads(capfw("plugins", "show", name, "--json").stdout)[0]

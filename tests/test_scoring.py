@@ -314,9 +314,55 @@ def test_two_metrics_of_one_score_are_refused_rather_than_one_overwriting_the_ot
         score_files(candidates, references, [Words(), Words()])
 
 
-def test_scores_are_printed_before_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", ["", "symbolic", "hard", "spelling"])
+@pytest.mark.parametrize("which", ["candidates", "references"])
+def test_per_image_scores_never_take_the_place_of_an_input(tmp_path: Path, which: str, link: str) -> None:
+    inputs = {
+        "candidates": results(tmp_path, [(1, "a dog")]),
+        "references": captions_file(tmp_path, [(1, "a dog")]),
+    }
+    taken, output = inputs[which], tmp_path / "by-image.json"
+    before = taken.read_bytes()
+    if link == "symbolic":
+        output.symlink_to(taken)
+    elif link == "hard":
+        output.hardlink_to(taken)
+    else:
+        (tmp_path / "sub").mkdir()
+        output = tmp_path / "sub" / ".." / taken.name if link else taken
+    files = [inputs["candidates"], "--references", inputs["references"]]
+    done = capfw("score", *files, "--metrics", "rouge-l", "--per-image", output)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{output}: this is the file of the {which}" in done.stderr
+    assert "--per-image" in done.stderr
+    assert taken.read_bytes() == before
+
+
+def test_a_file_of_per_image_scores_that_cannot_be_written_is_an_error_before_scoring(tmp_path: Path) -> None:
     files = [results(tmp_path, [(1, "a dog")]), "--references", captions_file(tmp_path, [(1, "a dog")])]
-    done = capfw("score", *files, "--metrics", "rouge-l", "--json", "--per-image", tmp_path / "none/images.json")
-    assert done.exit_code == 2
-    assert json.loads(done.stdout)["scores"] == {"ROUGE-L": 1.0}
-    assert "none/images.json: the scores by image cannot be written" in done.stderr
+    for place, reason in [("none/images.json", "No such file"), ("", "Is a directory")]:
+        done = capfw("score", *files, "--metrics", "rouge-l", "--json", "--per-image", tmp_path / place)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert f"{tmp_path / place}: the scores by image cannot be written: {reason}" in done.stderr
+        assert "--per-image FILE" in done.stderr
+
+
+def test_per_image_scores_that_were_there_stay_when_scoring_is_refused(tmp_path: Path) -> None:
+    files = [results(tmp_path, [(1, "a dog")]), "--references", captions_file(tmp_path, [(2, "a dog")])]
+    (tmp_path / "old.json").write_text("of another time")
+    for name in ("old.json", "new.json"):
+        assert capfw("score", *files, "--per-image", tmp_path / name).exit_code == 2
+    assert (tmp_path / "old.json").read_text() == "of another time"
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_candidates_without_a_word_are_counted_in_a_notice(tmp_path: Path) -> None:
+    captions = [(1, ""), (2, " \n"), (3, "..."), (4, "a dog"), (5, "\u200b!"), (6, "-"), (7, "\u3002"), (8, "犬")]
+    candidates = results(tmp_path, captions)
+    references = captions_file(tmp_path, [(i, "a dog") for i, _ in captions])
+    found = score_files(candidates, references, [RougeL(RougeLConfig())])
+    assert found.notices == (
+        "Found no word in 6 of 8 candidates (empty, or only white space and punctuation): 1, 2, 3, 5, 6 and 1 more. "
+        "Each is scored as it is.",
+    )
+    assert len(found.per_image["ROUGE-L"]) == 8

@@ -10,16 +10,15 @@ from typing import TypeAlias
 import torch
 from PIL import Image
 
-from ..errors import CapfwError, RunError
+from ..errors import CapfwError, RequestError
 from ..protocols import Decoder, Encoder, GenerateOptions, IncompatibleComponents, Mapper, open_image
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
 from . import images
 from .build import build_encoder, build_model, check_positions
-from .checkpoint import Checkpoints
 from .generate import Caption, caption_features
 from .model import CaptioningModel
-from .run_directory import RunDirectory
+from .run_directory import open_run
 
 ImageInput: TypeAlias = Path | str | bytes | Image.Image
 
@@ -42,29 +41,18 @@ class Captioner:
     def load(cls, run_dir: Path | str, *, device: str | None = None, registry: Registry | None = None) -> Captioner:
         """Loads the best checkpoint of a run directory; needs nothing else but frozen published weights.
 
-        Raises `RunError` when the directory holds no trained run, when there is no such device here, or when a frozen part
-        comes out other than it was trained with (another library version may initialise random weights differently).
+        Raises `RequestError` when the directory holds no trained run, or when there is no such device here, and `RunError`
+        when a frozen part comes out other than it was trained with (another library version may initialise random weights
+        differently).
         """
-        folder = Path(run_dir)
-        if not (folder / "spec.json").is_file():
-            raise RunError(
-                "this is not a run directory: it has no spec.json.",
-                where=str(folder),
-                fix="Name the folder that `capfw run` wrote (run_dir in the spec).",
-            )
-        best = Checkpoints(folder / "checkpoints").best()
-        if best is None:
-            raise RunError(
-                "this run has no checkpoint that was evaluated.",
-                where=str(folder),
-                fix="Finish it first: capfw run " + str(folder / "spec.json"),
-            )
+        directory = open_run(run_dir)
+        folder, best = directory.path, directory.best_checkpoint()
         spec = load_spec(folder / "spec.json", registry=registry, check_files=False)
         where = _device(device)
         encoder = build_encoder(spec)
         model = build_model(spec, encoder.feature_shape, folder / "assets", is_restored=True)
-        RunDirectory(folder).check_frozen(encoder.fingerprint(), model.frozen_fingerprint())
-        model.load_saved_state(Checkpoints(folder / "checkpoints").weights(best.step))
+        directory.check_frozen(encoder.fingerprint(), model.frozen_fingerprint())
+        model.load_saved_state(directory.checkpoints.weights(best.step))
         if isinstance(encoder, torch.nn.Module):
             encoder.to(where)
         return cls(spec, encoder, model.to(where).eval(), where)
@@ -96,7 +84,7 @@ class Captioner:
         sources: Sequence[ImageInput],
         options: GenerateOptions | None = None,
     ) -> list[tuple[Caption, ...]]:
-        """Captions of each image, the likeliest first; `options` default to those of the run's spec.
+        """Captions of each image, the best first (see `Generated`); `options` default to those of the run's spec.
 
         Raises `UnreadableImage` naming the image. For a large collection use `stream`, which goes on.
         """
@@ -147,12 +135,12 @@ class Captioner:
 
 
 def _device(name: str | None) -> torch.device:
-    """The device of this name, or without one the GPU where there is one. Raises `RunError` when it is not here."""
+    """The device of this name, or without one the GPU where there is one. Raises `RequestError` when it is not here."""
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as err:  # an unknown name, a build without it, none here
-        raise RunError(
+        raise RequestError(
             f'there is no device "{name}" here: {next(iter(str(err).splitlines()), type(err).__name__)}',
             where="--device",
             fix='Name another, such as "cpu" or "cuda:0", or none: then it is the GPU where there is one.',

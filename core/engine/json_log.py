@@ -12,7 +12,7 @@ from .observers import Event
 
 
 class JsonLog:
-    """Writes every event but plain progress to `file`. A continued run repeats steps; the later line counts."""
+    """Writes every event but plain progress to `file`. A continued run repeats lines; the later one of a step counts."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -71,3 +71,16 @@ def read_log(file: Path, event: str) -> list[dict[str, float]]:
         if record.get("event") == event:
             lines.append(record)
     return lines
+
+
+def read_epochs(file: Path) -> list[dict[str, float]]:
+    """The log's line of each epoch: the last with a validation loss, or the last where none has one.
+
+    A run that is continued at the end of an epoch logs it again, without the loss it has measured already.
+    """
+    epochs: dict[float, dict[str, float]] = {}
+    for record in read_log(file, "epoch"):
+        earlier = epochs.get(record["epoch"])
+        if earlier is None or earlier["val_loss"] is None or record["val_loss"] is not None:
+            epochs[record["epoch"]] = record
+    return list(epochs.values())

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from ..errors import UnreadableImage
-from ..protocols import Sample, open_image
+from ..protocols import Sample, thumbnail
 from ..spec import RunSpec
 from . import images
 from .atomic import write_text
 from .evaluate import Evaluation
-from .json_log import read_log
+from .json_log import read_epochs, read_log
 from .run_directory import RunDirectory
 
 _MOST_IMAGES = 60
-_THUMBNAIL = (224, 224)
 
 
 def write_report(directory: RunDirectory, spec: RunSpec, evaluation: Evaluation, samples: Sequence[Sample]) -> Path:
@@ -37,7 +35,7 @@ def write_report(directory: RunDirectory, spec: RunSpec, evaluation: Evaluation,
         ranked_by=name,
         cards=[_card(sample, evaluation, name) for sample in _spread(ranked, _MOST_IMAGES)],
         loss_curve=_polyline([(r["step"], r["loss"]) for r in read_log(log, "step")]),
-        epochs=list({r["epoch"]: r for r in read_log(log, "epoch")}.values()),
+        epochs=read_epochs(log),
     )
     file = directory.path / "report.html"
     write_text(file, html)
@@ -69,15 +67,12 @@ def _card(sample: Sample, evaluation: Evaluation, score_name: str) -> dict[str, 
 
 
 def _thumbnail(sample: Sample) -> str:
-    """A JPEG as a data URL; empty when the image has gone since it was captioned."""
+    """A JPEG as a data URL; empty when the bytes are no image, or have gone since they were captioned."""
     try:
-        image = open_image(images.read_bytes(sample.image), name=str(sample.image_id))
+        jpeg = thumbnail(images.read_bytes(sample.image))
     except UnreadableImage:
         return ""
-    image.thumbnail(_THUMBNAIL)
-    data = io.BytesIO()
-    image.save(data, format="JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    return "" if jpeg is None else "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _polyline(points: Sequence[tuple[float, float]], width: int = 640, height: int = 160) -> dict[str, object]:

@@ -20,9 +20,10 @@ from .evaluate import Evaluation
 from .job import Job
 from .json_log import JsonLog
 from .observers import Observers
-from .run_directory import RunDirectory, providers
+from .run_directory import RunDirectory, open_run, providers
 
 _WHERE_FEATURES_ARE = ("/features/store", "/features/num_workers")  # other values change no result
+_RESULTS = ("candidates", "scores")
 Stage: TypeAlias = Literal["extract", "train", "report"]
 
 
@@ -109,15 +110,12 @@ def evaluate_run(
     """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
 
     `split` is the run's final one (test, else val) when None. `overrides` (JSON pointers) may change /generate, /metrics
-    and /data; the results then go to `output`, so that those of the run itself stay. They may also name another
-    /features/store, or /features/num_workers, which change no result. Paths in overrides are relative to the working
-    directory. Raises `CapfwError`.
+    and /data; the results then go to `output`, another folder than the run's own, so that those of the run itself stay.
+    They may also name another /features/store, or /features/num_workers, which change no result. Paths in overrides are
+    relative to the working directory. Raises `CapfwError`.
     """
-    run_dir = Path(run_dir)
-    if not (run_dir / "spec.json").is_file():
-        raise RequestError(
-            "this is not a run directory: it has no spec.json.", where=str(run_dir), fix="Check the path."
-        )
+    directory = open_run(run_dir)
+    run_dir = directory.path
     changed = [p for p in overrides or {} if not p.startswith(_WHERE_FEATURES_ARE)]
     refused = [p for p in changed if not p.startswith(("/generate", "/metrics", "/data"))]
     if refused:
@@ -126,11 +124,12 @@ def evaluate_run(
             where="--set (overrides)",
             fix="Change /generate, /metrics, /data or /features/store.",
         )
-    if changed and output is None:
+    output = Path(output or run_dir)
+    if changed and _shares_results(output, run_dir):
         raise RequestError(
             "changed options would overwrite the results of the run itself.",
             where="--set (overrides)",
-            fix="Add --output FOLDER (in Python: output=FOLDER).",
+            fix="Add --output FOLDER, another than the run's own (in Python: output=FOLDER).",
         )
     registry = registry or Registry.discover()
     # The paths of a resolved spec are absolute; those in overrides come from the command line. Files that training alone
@@ -139,11 +138,9 @@ def evaluate_run(
         run_dir / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd(), check_files=False
     )
     accelerator = _accelerator(spec)
-    with _Main(RunDirectory(run_dir), accelerator) as directory:
-        best = directory.checkpoints.best()
-        if best is None:
-            raise RunError("this run is not trained.", where=str(run_dir), fix="Finish it with `capfw run` first.")
-        _make_output(Path(output or run_dir))
+    with _Main(directory, accelerator):
+        best = directory.best_checkpoint()
+        _make_output(output)
         job = Job(spec, directory, accelerator, Observers(registry, observers, is_main=accelerator.is_main_process))
         split = split or job.final_split
         if split is None or split not in job.splits:
@@ -156,14 +153,19 @@ def evaluate_run(
         job.model.load_saved_state(directory.checkpoints.weights(best.step))
         evaluation = job.evaluate(split, best.step)
         if accelerator.is_main_process:
-            evaluation.write(Path(output or run_dir))
+            evaluation.write(output)
     return evaluation
+
+
+def _shares_results(folder: Path, other: Path) -> bool:
+    """Whether candidates or scores written to both folders would be the same files, by whatever links."""
+    return any((folder / name).resolve() == (other / name).resolve() for name in _RESULTS)
 
 
 def _make_output(folder: Path) -> None:
     """Finds out before the work, and not after it, that its results could not be written."""
     try:
-        for name in ("candidates", "scores"):
+        for name in _RESULTS:
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise RunError(

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..errors import RunError
+from ..errors import RequestError, RunError
 from ..protocols import Sample
 from ..provenance import ENVIRONMENT
 from ..registry import Registry
 from ..spec import RunSpec
 from .atomic import write_json
-from .checkpoint import Checkpoints
+from .checkpoint import Best, Checkpoints
 
 # Options that change where or how fast a run works, and nothing it computes: a run may be continued with others.
 _FREE = ("/$schema", "/description", "/run_dir", "/features/store", "/features/num_workers", "/train/save_every_steps")
@@ -108,6 +108,17 @@ class RunDirectory:
         """Adds facts to `environment.json`."""
         write_json(self.path / ENVIRONMENT, {**self.environment, **facts})
 
+    def best_checkpoint(self) -> Best:
+        """The best checkpoint. Raises `RequestError` where there is none, as before the first evaluation."""
+        best = self.checkpoints.best()
+        if best is None:
+            raise RequestError(
+                "this run is not trained yet.",
+                where=str(self.path),
+                fix=f"Finish it first: capfw run {self.path / 'spec.json'}",
+            )
+        return best
+
     def check_frozen(self, encoder_fingerprint: str, frozen_fingerprint: str) -> None:
         """Raises `RunError` when encoder or frozen weights differ from those this run was trained with."""
         environment = self.environment
@@ -135,6 +146,19 @@ class RunDirectory:
                 where=str(self.path),
                 fix="Choose another /run_dir for the changed data, or put the old data back.",
             )
+
+
+def open_run(path: Path | str) -> RunDirectory:
+    """The directory of a trained run. Raises `RequestError` where there is no run, or none that is trained."""
+    directory = RunDirectory(Path(path))
+    if not (directory.path / "spec.json").is_file():
+        raise RequestError(
+            "this is not a run directory: it has no spec.json.",
+            where=str(path),
+            fix="Name the folder that `capfw run` wrote (/run_dir in the spec).",
+        )
+    directory.best_checkpoint()
+    return directory
 
 
 def versions() -> dict[str, str]:

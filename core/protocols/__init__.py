@@ -15,7 +15,7 @@ from ..errors import (
 from .checkpoints import load_exactly, read_weights, require_layout, unreadable_reason
 from .component import KINDS, Component, ComponentConfig, Kind
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
-from .files import missing_files, read_json
+from .files import missing_files, read_json, warn_of_repeated_captions
 from .fingerprint import weights_fingerprint
 from .foreign import ForeignCheckpoint, ForeignFeatures
 from .generation import AverageBeamOptions, BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
@@ -102,6 +102,7 @@ __all__ = [
     "require_layout",
     "thumbnail",
     "unreadable_reason",
+    "warn_of_repeated_captions",
     "weights_fingerprint",
     "whole_image",
 ]

@@ -1,13 +1,17 @@
-"""Annotation files of data sets: reading JSON, and seeing which images are not there, with errors that name the place."""
+"""Annotation files of data sets: reading JSON, and finding missing images and repeated captions; messages name the place."""
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import CapfwWarning, DataError
+from .shapes import Sample
+
+_NUM_SHOWN = 5
 
 
 def read_json(file: Path) -> object:
@@ -41,3 +45,21 @@ def missing_files(folder: Path, names: Iterable[str]) -> set[str]:
             present = set()
         missing.update(name for name in wanted if os.path.basename(name) not in present)
     return missing
+
+
+def warn_of_repeated_captions(samples: Iterable[Sample], *, where: str) -> None:
+    """Warns (`CapfwWarning`) of images that have one caption more than once; `where` is the file they are in.
+
+    A data set keeps every copy, as coco-caption and the published results on Flickr8k do: all references count.
+    """
+    repeated = [sample.image_id for sample in samples if len(set(sample.references)) < len(sample.references)]
+    if not repeated:
+        return
+    count = "1 image has" if len(repeated) == 1 else f"{len(repeated)} images have"
+    more = f" and {len(repeated) - _NUM_SHOWN} more" if len(repeated) > _NUM_SHOWN else ""
+    warnings.warn(
+        f"{where}: {count} a caption more than once: {', '.join(map(str, repeated[:_NUM_SHOWN]))}{more}. "
+        "Every copy is kept, for training and as a reference.",
+        CapfwWarning,
+        stacklevel=3,
+    )

@@ -64,7 +64,10 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Generated:
-    """Generated captions, image by image, the likeliest first where there are several (B * n rows).
+    """Generated captions, image by image, the best of an image first where there are several (B * n rows).
+
+    Sampled captions rank by log-probability. Beams rank as their search ranks them: "beam" by log-probability / length **
+    length_penalty, "average-beam" by the mean log-probability per token.
 
     ids: token ids of each caption, up to and with EOS where one was produced. log_probs (B * n,) float32: the
     model's natural-log probability of those tokens, summed, before any temperature or penalty.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from capfw.core.protocols import DataError, Dataset
+from capfw.core.protocols import CapfwWarning, DataError, Dataset
 from capfw.plugins.datasets.karpathy import KarpathyConfig
 from capfw.plugins.datasets.karpathy.model import KarpathyDataset
 
@@ -50,7 +50,8 @@ def test_restval_is_left_out_or_added_to_train(tmp_path: Path) -> None:
 def test_reads_flickr8k_with_a_folder_per_split(shared_data: Path) -> None:
     root = shared_data / "flickr8k"
     options = {"captions": root / "annotations" / "dataset_karpathy.json", "images": root / "images"}
-    dataset = KarpathyDataset(KarpathyConfig.model_validate({**options, "subfolders": "split"}))
+    with pytest.warns(CapfwWarning, match="9 images have a caption more than once"):
+        dataset = KarpathyDataset(KarpathyConfig.model_validate({**options, "subfolders": "split"}))
     assert {split: len(dataset.samples(split)) for split in dataset.splits} == {"train": 6000, "val": 1000, "test": 500}
     coco = json.loads((root / "annotations" / "captions_test.json").read_text())
     references: dict[int, list[str]] = {}
@@ -62,6 +63,15 @@ def test_reads_flickr8k_with_a_folder_per_split(shared_data: Path) -> None:
     assert f"image files are not in {root / 'images'} (7500)" in str(caught.value)
     assert "and 7480 more" in str(caught.value)
     assert 'They are all there with /data/subfolders "split".' in str(caught.value)
+
+
+def test_a_repeated_caption_is_a_notice_and_every_copy_a_reference(tmp_path: Path) -> None:
+    twice = [{"raw": "A dog ."}, {"raw": "A cat ."}, {"raw": "A  dog ."}]
+    with pytest.warns(
+        CapfwWarning, match=r"dataset_coco\.json: 1 image has a caption more than once: 304\. Every copy"
+    ):
+        dataset = read(tmp_path, [COCO[0], COCO[2], image(304, "val", sentences=twice)])
+    assert dataset.samples("val")[0].references == ("A dog .", "A cat .", "A dog .")
 
 
 def test_names_every_entry_at_fault(tmp_path: Path) -> None:

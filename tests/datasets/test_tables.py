@@ -101,7 +101,6 @@ BAD_TABLE = (
 BAD_ROWS = [
     "line 3: no file no.jpg in {images}",
     "line 4: empty caption",
-    "line 5: repeats line 2",
     "line 6: not UTF-8",
     "line 7: 3 columns, not 2 (text with a ',' in it needs quotes)",
     "line 11: no file name",
@@ -128,17 +127,36 @@ def test_csv_names_every_bad_row_at_once(images: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_csv(images, BAD_TABLE, **SHARES)
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"{images.parent / 'captions.csv'}: 7 rows are wrong."
+    assert lines[0] == f"{images.parent / 'captions.csv'}: 6 rows are wrong."
     assert [line.strip() for line in lines[1:-1]] == [row.format(images=images) for row in BAD_ROWS]
     assert lines[-1].strip().startswith("Save the table as UTF-8. Correct what is wrong, or set /data/on_bad_row to")
 
 
 def test_csv_leaves_bad_rows_out_when_told_to_and_says_which(images: Path) -> None:
-    with pytest.warns(CapfwWarning, match="7 rows are wrong") as caught:
+    with pytest.warns(CapfwWarning) as caught:
         dataset = read_csv(images, BAD_TABLE, on_bad_row="skip", shares={"val": 0, "test": 0.1})
+    assert "6 rows are wrong" in str(caught[0].message)
     assert all(row.format(images=images) in str(caught[0].message) for row in BAD_ROWS)
+    assert "1 image has a caption more than once: a.jpg." in str(caught[1].message)
     read = {image_id: captions for split in told(dataset).values() for image_id, captions in split.items()}
-    assert read == {"a.jpg": ("fine",), "c.jpg": ("two lines",)}
+    assert read == {"a.jpg": ("fine", "fine"), "c.jpg": ("two lines",)}
+
+
+@pytest.mark.parametrize("on_bad_row", ["fail", "skip"])
+def test_a_repeated_caption_is_a_notice_and_every_copy_a_reference(images: Path, on_bad_row: str) -> None:
+    table = "file,caption\na.jpg,a dog\nb.jpg,a dog\na.jpg,a cat\na.jpg, a  dog \nc.jpg,a sea\n"
+    with pytest.warns(CapfwWarning) as caught:
+        dataset = read_csv(images, table, on_bad_row=on_bad_row, shares={"val": 0, "test": 0.1})
+    assert [str(warning.message) for warning in caught] == [
+        f"{images.parent / 'captions.csv'}: 1 image has a caption more than once: a.jpg. Every copy is kept, for training "
+        "and as a reference."
+    ]
+    read = {image_id: captions for split in told(dataset).values() for image_id, captions in split.items()}
+    assert read == {"a.jpg": ("a dog", "a cat", "a dog"), "b.jpg": ("a dog",), "c.jpg": ("a sea",)}
+    with pytest.warns(CapfwWarning, match=r"captions\.jsonl: 2 images have a caption more than once: b\.jpg, c\.jpg\."):
+        read_jsonl(
+            images, [{"file": f"{name}.jpg", "captions": ["x", "x"]} for name in "bc"], shares={"val": 0, "test": 0}
+        )
 
 
 def test_long_lists_are_cut(images: Path) -> None:

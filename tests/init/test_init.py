@@ -218,6 +218,18 @@ def test_karpathy_files_in_a_folder_per_split_are_found(home: Path) -> None:
     assert (result.exit_code, written(home)["data"]["subfolders"]) == (0, "split")
 
 
+def test_a_caption_that_stands_twice_is_reported_and_stops_nothing(home: Path) -> None:
+    """As in the table that the official Flickr8k is handed on in."""
+    lines = "".join(f"{file},{caption} .\n" for file, caption in [*ROWS, ROWS[0]])
+    (home / "captions.txt").write_text(f"image,caption\n{lines}")
+
+    result = invoke("--images", "photos", "--captions", "captions.txt")
+
+    assert are_divided(split_sizes(result))
+    assert f"csv: {len(ROWS) + 1} captions" in result.stdout
+    assert "captions.txt: 1 image has a caption more than once: 0.jpg. Every copy is kept" in result.stderr
+
+
 BAD = b"""file,caption
 0.jpg,one
 1.jpg,two
@@ -230,7 +242,6 @@ nowhere.jpg,three
 REPORT = [
     "line 4: no file nowhere.jpg in",
     "line 5: empty caption",
-    "line 6: repeats line 2",
     "line 7: not UTF-8",
 ]
 
@@ -241,7 +252,7 @@ def test_bad_rows_are_all_told_and_nothing_is_written(home: Path) -> None:
     result = invoke("--images", "photos", "--captions", "captions.csv")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "4 rows are wrong." in result.stderr
+    assert "3 rows are wrong." in result.stderr
     for line in REPORT:
         assert line in result.stderr
     assert "Save the table as UTF-8." in result.stderr

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, Shares, missing_files, read_json
+from ....core.protocols import (
+    CapfwWarning,
+    DataError,
+    ImageId,
+    Sample,
+    Shares,
+    missing_files,
+    read_json,
+    warn_of_repeated_captions,
+)
 from . import CocoConfig, CocoSplit
 
 _FORM = 'COCO captions: {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.'
@@ -18,8 +27,8 @@ class CocoDataset:
     """Samples of COCO captions files (2014, 2017 or your own), in the order of their `images`.
 
     White space within a caption, line feeds too, becomes one space; captions that repeat are kept. Warns
-    (`CapfwWarning`) of images without captions, which are left out. Raises `DataError`, naming the file and the first
-    entries at fault, for anything else that does not hold together, a missing image file included.
+    (`CapfwWarning`) of them, and of images without captions, which are left out. Raises `DataError`, naming the file
+    and the first entries at fault, for anything else that does not hold together, a missing image file included.
     """
 
     def __init__(self, config: CocoConfig) -> None:
@@ -61,10 +70,12 @@ def _read_split(part: CocoSplit) -> list[Sample]:
         file,
         'Correct "images", the folder that every `file_name` is relative to, or put the files there.',
     )
-    return [
+    samples = [
         Sample(image_id, part.images / file_names[image_id], tuple(captions[image_id]), file_names[image_id])
         for image_id in kept
     ]
+    warn_of_repeated_captions(samples, where=str(file))
+    return samples
 
 
 def _entries(content: object, section: str, keys: dict[str, tuple[type, ...]], file: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ....core.protocols import DataError, ImageId, Sample, missing_files, read_json
+from ....core.protocols import DataError, ImageId, Sample, missing_files, read_json, warn_of_repeated_captions
 from . import KarpathyConfig
 
 _SPLITS = ("train", "val", "test")
@@ -31,7 +31,7 @@ class KarpathyDataset:
     """Samples in the order of the file; ids are COCO's (`cocoid`) where every entry has one, else `imgid`.
 
     Captions are the raw sentences, white space in them one space. Raises `DataError` for a file of another form, with
-    every entry at fault, and when images are missing.
+    every entry at fault, and when images are missing. Captions that repeat are a `CapfwWarning` and kept.
     """
 
     def __init__(self, config: KarpathyConfig) -> None:
@@ -50,6 +50,8 @@ class KarpathyDataset:
             for split, chosen in by_split.items()
             if chosen
         }
+        every = (sample for samples in self._samples.values() for sample in samples)
+        warn_of_repeated_captions(every, where=str(config.captions))
 
     @property
     def splits(self) -> tuple[str, ...]:

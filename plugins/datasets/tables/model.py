@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, missing_files
+from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, missing_files, warn_of_repeated_captions
 from . import CsvConfig, JsonlConfig, TableConfig
 from .rows import NOT_UTF8, Problem, Row, read_csv, read_jsonl
 
@@ -19,8 +19,8 @@ class _TableDataset:
     """Samples in the order in which the tables first name their images.
 
     White space within a caption becomes one space. Raises `DataError` with every row that is wrong and its line: not
-    UTF-8, the wrong number of columns, an empty caption, a missing image file, a caption that its image has already,
-    an image in two splits or under two ids. With `on_bad_row` "skip" they are a `CapfwWarning` and left out.
+    UTF-8, the wrong number of columns, an empty caption, a missing image file, an image in two splits or under two ids.
+    With `on_bad_row` "skip" they are a `CapfwWarning` and left out. Captions that repeat are a `CapfwWarning` and kept.
     """
 
     def __init__(self, config: TableConfig, tables: dict[str | None, list[Row | Problem]]) -> None:
@@ -44,6 +44,8 @@ class _TableDataset:
             for split in _SPLITS
             if divided.get(split)
         }
+        every = (sample for samples in self._samples.values() for sample in samples)
+        warn_of_repeated_captions(every, where=", ".join(str(table) for _, table in _tables(config)))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -88,7 +90,6 @@ def _check(rows: Iterable[tuple[str | None, Row]], missing: set[str], images: Pa
     ids: dict[str, ImageId] = {}
     files: dict[ImageId, str] = {}
     splits: dict[ImageId, str | None] = {}
-    lines: dict[tuple[ImageId, str], int] = {}
     for split, row in rows:
         image_id, its_split = _image_id(row), row.split or split
         if not row.file:
@@ -105,10 +106,7 @@ def _check(rows: Iterable[tuple[str | None, Row]], missing: set[str], images: Pa
             text = f"image id {image_id} is of {files[image_id]} in an earlier row, of {row.file} here"
         elif splits.setdefault(image_id, its_split) != its_split:
             text = f"{row.file} is in {splits[image_id] or 'no split'} in an earlier row, in {its_split or 'none'} here"
-        elif (image_id, row.caption) in lines:
-            text = f"repeats line {lines[image_id, row.caption]}"
         else:
-            lines[image_id, row.caption] = row.line
             good.append(replace(row, split=its_split))
             continue
         problems.append(Problem(row.table, row.line, text))
