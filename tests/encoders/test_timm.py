@@ -171,6 +171,16 @@ def test_files_in_the_original_naming_load(tmp_path: Path) -> None:
     torch.testing.assert_close(encoder.encode(pixels)[:, 0], expected)
 
 
+@pytest.mark.parametrize("model", ["levit_128s", "deit_tiny_distilled_patch16_224", "mobilenetv3_small_050"])
+def test_the_classifier_of_a_checkpoint_is_left_out(model: str, tmp_path: Path) -> None:
+    file, original = save(tmp_path, model, num_classes=7)
+    encoder = build(model=model, weights=str(file))
+    pixels = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        pooled = original.forward_head(original.forward_features(pixels), pre_logits=True)
+        torch.testing.assert_close(encoder.encode(pixels)[:, 0], pooled)
+
+
 def test_errors_say_what_and_where(tmp_path: Path) -> None:
     with pytest.raises(ComponentError, match=r'no model "mobilnetv1_100".* Did you mean "mobilenetv1_100"'):
         build(model="mobilnetv1_100", weights="random")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import timm
@@ -101,7 +102,7 @@ def _create(config: TimmConfig) -> nn.Module:
             fix=_where_to_fetch(config),
         ) from err
     if config.weights not in ("pretrained", "random"):
-        _load(net, Path(config.weights), is_resized=bool(resized))
+        _load(net, config, resized)
     return net
 
 
@@ -132,13 +133,18 @@ def _where_to_fetch(config: TimmConfig) -> str:
     )
 
 
-def _load(net: nn.Module, file: Path, *, is_resized: bool) -> None:
-    own = net.state_dict()
-    classifiers = net.pretrained_cfg.get("classifier") or ()
-    prefixes = tuple(f"{name}." for name in ([classifiers] if isinstance(classifiers, str) else classifiers))
-    state = {name: value for name, value in read_weights(file).items() if name in own or not name.startswith(prefixes)}
-    if is_resized or state.keys() != own.keys():
-        state = _convert(net, state, is_resized=is_resized)
+def _load(net: nn.Module, config: TimmConfig, resized: Mapping[str, int]) -> None:
+    file, own = Path(config.weights), net.state_dict()
+    with torch.device("meta"):  # a classifier is what the model has more when it is built with one
+        with_classifier = timm.create_model(config.model, num_classes=1, **config.model_args, **resized)
+    classifier = with_classifier.state_dict().keys() - own.keys()
+
+    def without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value for name, value in state.items() if name not in classifier}
+
+    state = without_classifier(read_weights(file))
+    if resized or state.keys() != own.keys():
+        state = without_classifier(_convert(net, state, is_resized=bool(resized)))
     load_exactly(net, state, source=file)
 
 
