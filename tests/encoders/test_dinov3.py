@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import pickle
@@ -114,32 +115,35 @@ def test_feature_shapes(dinotxt: Golden) -> None:
     for more, shape in (
         (dinotxt.head, FeatureShape(1, dinotxt.config["dinotxt"]["embed_dim"])),
         ({"pooling": "cls"}, FeatureShape(1, width)),
-        ({"features": "tokens"}, FeatureShape(4, width)),
-        ({"features": "tokens", "include_registers": True}, FeatureShape(4 + dinotxt.num_registers, width)),
+        ({"features": "tokens"}, FeatureShape(4, width, grid=(2, 2))),
+        (
+            {"features": "tokens", "include_registers": True},
+            FeatureShape(4 + dinotxt.num_registers, width, grid=(2, 2), num_extra_tokens=dinotxt.num_registers),
+        ),
     ):
         encoder = build(**options, **more)
         assert encoder.feature_shape == shape
         assert encoder.encode(pixels).shape == (2, shape.num_tokens, shape.dim)
         assert not encoder.training
-        assert not any(p.requires_grad for p in encoder.parameters())
 
 
 def test_preprocessing_equals_the_original(dinotxt: Golden) -> None:
     stored = load_file(dinotxt.folder / dinotxt.files["preprocess"])
-    tiny = {"model_args": TINY, "weights": "random", "pooling": "cls"}
+    tiny = {"weights": "random", "pooling": "cls"}
     names = sorted({key.split(".")[0] for key in stored})
     assert len(names) >= 3
     for name in names:
         image = Image.fromarray(stored[f"{name}.uint8_hwc"].numpy())
         for key in (key for key in stored if key.startswith(f"{name}.") and not key.endswith("uint8_hwc")):
             numbers = [int(number) for number in re.findall(r"\d+", key.partition(".")[2])]
+            resize, crop, stride = numbers if ".default_" in key else (*numbers, 1)
+            # The references' patch size where the crop is a multiple of it: the network has no part in preprocessing.
+            args = TINY | {"patch_size": math.gcd(crop, dinotxt.patch_size)}
             if ".default_" in key:
-                resize, crop, stride = numbers
-                encoder = build(**tiny, image_size=crop)
+                encoder = build(**tiny, model_args=args, image_size=crop)
                 assert encoder.resize == resize
             else:
-                (resize, crop), stride = numbers, 1
-                encoder = build(**tiny, image_size=crop, resize=resize)
+                encoder = build(**tiny, model_args=args, image_size=crop, resize=resize)
             pixels = encoder.preprocess(image)
             assert pixels.shape == (3, crop, crop)
             torch.testing.assert_close(pixels[:, ::stride, ::stride], stored[key], rtol=0, atol=1e-5)
@@ -322,6 +326,39 @@ def test_other_sizes_and_wrong_names() -> None:
     with pytest.raises(ComponentError, match="not a multiple of the patch size, 16") as caught:
         build(weights="random", pooling="cls", model_args=TINY, image_size=40)
     assert "Use 32." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"pooling": "cls"}, {"features": "tokens"}, {"features": "tokens", "include_registers": True}]
+)
+def test_gradients_reach_the_weights(options: dict[str, Any]) -> None:
+    """Again and again, in eval mode, whatever was encoded without gradients before."""
+    encoder = build(**options, model_args=TINY, weights="random", image_size=32)
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        before = encoder.encode(pixels)
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (encoder.encode(pixels) - 1).square().sum().backward()
+        assert not [name for name, parameter in encoder.named_parameters() if parameter.grad is None]
+        optimizer.step()
+    with torch.inference_mode():
+        assert not torch.allclose(encoder.encode(pixels), before)
+
+
+def test_transform_travels_and_reports_what_it_keeps() -> None:
+    encoder = build(model_args=TINY, weights="random", pooling="cls")
+    written = io.BytesIO()
+    photo().save(written, format="PNG")
+    sent = pickle.dumps(encoder.transform)
+    assert len(sent) < 4096
+    pixels = pickle.loads(sent)(written.getvalue())
+    assert torch.equal(pixels, encoder.preprocess(photo()))
+    assert pixels.dtype == torch.float32
+    assert encoder.transform.box(640, 480) == (110, 30, 530, 450)  # 224 of 256
+    whole = build(model_args=TINY, weights="random", pooling="cls", image_size=32, resize=32)
+    assert whole.transform.box(640, 480) == (80, 0, 560, 480)
 
 
 def test_one_pixel_and_batches() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import InterpolationMode, v2
 
-from ....core.protocols import ComponentError, FeatureShape, weights_fingerprint
+from ....core.protocols import CentreSquare, ComponentError, FeatureShape, image_transform, weights_fingerprint
 from . import DinoV3Config
 from .backbone import build_backbone
 from .head import build_head
@@ -21,7 +21,7 @@ class DinoV3Encoder(nn.Module):
 
     Pooled (B, 1, D): the dino.txt image embedding (DINOv2 Meets Text, section 3: the head's [CLS] beside the mean of
     the head's patch tokens, D = 2 * width), or the backbone's [CLS]. Tokens (B, N, D): the backbone's patch tokens, row
-    by row, register tokens before them if asked for, [CLS] never. All after the final norm, float32, frozen.
+    by row, register tokens before them if asked for, [CLS] never. All after the final norm, float32. In eval mode.
 
     Preprocessing is upstream's: the shorter side to 256 (bicubic, on uint8, so that overshoot is clipped), the centre
     224 x 224, ImageNet statistics.
@@ -37,7 +37,7 @@ class DinoV3Encoder(nn.Module):
         self.normalize = config.uses_head if config.normalize is None else config.normalize
         self.backbone, backbone_file = build_backbone(config)
         self.head = build_head(config, self.backbone, beside=backbone_file) if config.uses_head else None
-        self.requires_grad_(False).eval()
+        self.eval()
         side, patch_side = config.image_size, self.backbone.patch_embed.patch_size[0]
         if side % patch_side:
             raise ComponentError(
@@ -46,7 +46,7 @@ class DinoV3Encoder(nn.Module):
                 fix=f"Use {max(1, round(side / patch_side)) * patch_side}.",
             )
         self.resize = config.resize or side * 256 // 224
-        self.transform = v2.Compose(
+        convert = v2.Compose(
             [
                 v2.PILToTensor(),
                 v2.Resize(self.resize, interpolation=InterpolationMode.BICUBIC, antialias=True),
@@ -55,13 +55,12 @@ class DinoV3Encoder(nn.Module):
                 v2.Normalize(_MEAN, _STD),
             ]
         )
-        self.feature_shape = self._shape((side // patch_side) ** 2)
+        self.transform = image_transform(convert, keeps=CentreSquare(side / self.resize))
+        self.feature_shape = self._shape(side // patch_side)
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        pixels: Tensor = self.transform(image)
-        return pixels
+        return self.transform(image)
 
-    @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         tokens: Tensor = self.backbone.forward_features(pixels)  # (B, [CLS] + registers + patches, width)
         if self.config.features == "tokens":
@@ -80,9 +79,14 @@ class DinoV3Encoder(nn.Module):
         periods = self.backbone.rope.periods.tolist()  # not in timm's state dict
         return weights_fingerprint(self, facts, periods, self.normalize, self.config.image_size, self.resize)
 
-    def _shape(self, num_patches: int) -> FeatureShape:
+    def _shape(self, patches_per_side: int) -> FeatureShape:
         width = self.backbone.embed_dim
         if self.config.features == "pooled":
             return FeatureShape(num_tokens=1, dim=width if self.head is None else 2 * width)
         num_registers = self.backbone.num_prefix_tokens - 1 if self.config.include_registers else 0
-        return FeatureShape(num_tokens=num_registers + num_patches, dim=width)
+        return FeatureShape(
+            num_tokens=num_registers + patches_per_side**2,
+            dim=width,
+            grid=(patches_per_side, patches_per_side),
+            num_extra_tokens=num_registers,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import timm
@@ -25,55 +26,78 @@ from ....core.protocols import (
     weights_fingerprint,
 )
 from . import TimmConfig
+from .tokens import TokenLayout, read_layout
+from .transform import evaluation_transform
 
 
 class TimmEncoder(nn.Module):
     """Encodes RGB images with any model of timm.
 
-    Pooled: what timm hands to its classifier (B, 1, D). Tokens (B, N, D): a transformer's patch tokens after its last
-    norm, [CLS] before them if asked for, register and distillation tokens never; or a CNN's last grid, row by row.
-    Float32, all parameters frozen. Preprocessing is timm's evaluation transform, which resizes with PIL.
+    Pooled: the vector that timm hands to its classifier (B, 1, D). Tokens (B, N, D): a transformer's patch tokens after
+    its last norm, [CLS] before them if asked for, register and distillation tokens never; or a CNN's last grid. Row by
+    row, float32. In eval mode.
     """
 
     def __init__(self, config: TimmConfig) -> None:
-        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model or argument timm does not have."""
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model, an argument or tokens that timm
+        does not have.
+        """
         super().__init__()
         self.config = config
         self.net = _create(config).float()
-        self.requires_grad_(False).eval()
+        self.eval()
         self.data_config = _data_config(config, self.net)
-        self.transform = timm.data.create_transform(**self.data_config, is_training=False)
-        features = self.encode(torch.zeros(1, *self.data_config["input_size"]))  # asking beats deriving
-        self.feature_shape = FeatureShape(num_tokens=features.shape[1], dim=features.shape[2])
+        self.transform = evaluation_transform(self.data_config)
+        blank = torch.zeros(1, *self.data_config["input_size"])
+        with torch.no_grad():
+            hidden = self.net.forward_features(blank)
+            self._layout = self._read_layout(hidden, blank) if config.features == "tokens" else None
+            try:
+                features = self._emit(hidden)  # asking beats deriving
+            except (NotImplementedError, TypeError) as err:
+                raise ComponentError(
+                    f"{config.model} has no pooled embedding: {err}",
+                    option="features",
+                    fix='Set "features" to "tokens".',
+                ) from err
+        self.feature_shape = FeatureShape(
+            num_tokens=features.shape[1],
+            dim=features.shape[2],
+            grid=self._layout.grid if self._layout else None,
+            num_extra_tokens=1 if config.include_cls else 0,
+        )
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        pixels: Tensor = self.transform(image)
-        return pixels
+        return self.transform(image)
 
-    @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
-        hidden = self.net.forward_features(pixels)
-        if self.config.features == "pooled":
-            features = self.net.forward_head(hidden, pre_logits=True).flatten(1)[:, None]  # (B, 1, D)
-        else:
-            features = self._tokens(hidden)
-        features = features.float()
-        return F.normalize(features, dim=-1) if self.config.normalize else features
+        # LeViT, TinyViT and others keep what they looked up in their position biases while in eval mode: it would be
+        # stale after an optimizer step, and carry the gradients, or the inference mode, of an earlier call.
+        for module in self.net.modules():
+            if getattr(module, "attention_bias_cache", None):
+                module.attention_bias_cache = {}
+        return self._emit(self.net.forward_features(pixels))
 
     def fingerprint(self) -> str:
         options = self.config.model_dump(include={"model", "model_args", "features", "include_cls", "normalize"})
         return weights_fingerprint(self.net, sorted(options.items()), sorted(self.data_config.items()))
 
-    def _tokens(self, hidden: Tensor) -> Tensor:
-        has_cls = hidden.ndim == 3 and getattr(self.net, "cls_token", None) is not None
-        if self.config.include_cls and not has_cls:
+    def _read_layout(self, hidden: object, pixels: Tensor) -> TokenLayout:
+        layout = read_layout(self.net, hidden, pixels, model=self.config.model)
+        if self.config.include_cls and not layout.has_cls:
             raise ComponentError(f"{self.config.model} has no [CLS] token.", option="include_cls", fix="Remove it.")
-        if hidden.ndim == 3:  # (B, prefix + N, D)
-            patches = hidden[:, getattr(self.net, "num_prefix_tokens", 0) :]
-            return torch.cat([hidden[:, :1], patches], dim=1) if self.config.include_cls else patches
-        if getattr(self.net, "output_fmt", "NCHW") == "NHWC":
-            return hidden.flatten(1, 2)  # (B, H, W, D) -> (B, H * W, D)
-        return hidden.flatten(2).transpose(1, 2)  # (B, D, H, W) -> (B, H * W, D)
+        return layout
+
+    def _emit(self, hidden: Tensor) -> Tensor:
+        """Features (B, N, D) float32 out of what `forward_features` returned."""
+        if self._layout is None:
+            features = self.net.forward_head(hidden, pre_logits=True).flatten(1)[:, None]  # (B, 1, D)
+        else:
+            features = self._layout.patches(hidden)  # (B, N, D)
+            if self.config.include_cls:
+                features = torch.cat([hidden[:, :1], features], dim=1)  # (B, 1 + N, D)
+        features = features.float()
+        return F.normalize(features, dim=-1) if self.config.normalize else features
 
 
 def _create(config: TimmConfig) -> nn.Module:
@@ -101,7 +125,7 @@ def _create(config: TimmConfig) -> nn.Module:
             fix=_where_to_fetch(config),
         ) from err
     if config.weights not in ("pretrained", "random"):
-        _load(net, Path(config.weights), is_resized=bool(resized))
+        _load(net, config, resized)
     return net
 
 
@@ -132,13 +156,18 @@ def _where_to_fetch(config: TimmConfig) -> str:
     )
 
 
-def _load(net: nn.Module, file: Path, *, is_resized: bool) -> None:
-    own = net.state_dict()
-    classifiers = net.pretrained_cfg.get("classifier") or ()
-    prefixes = tuple(f"{name}." for name in ([classifiers] if isinstance(classifiers, str) else classifiers))
-    state = {name: value for name, value in read_weights(file).items() if name in own or not name.startswith(prefixes)}
-    if is_resized or state.keys() != own.keys():
-        state = _convert(net, state, is_resized=is_resized)
+def _load(net: nn.Module, config: TimmConfig, resized: Mapping[str, int]) -> None:
+    file, own = Path(config.weights), net.state_dict()
+    with torch.device("meta"):  # a classifier is what the model has more when it is built with one
+        with_classifier = timm.create_model(config.model, num_classes=1, **config.model_args, **resized)
+    classifier = with_classifier.state_dict().keys() - own.keys()
+
+    def without_classifier(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value for name, value in state.items() if name not in classifier}
+
+    state = without_classifier(read_weights(file))
+    if resized or state.keys() != own.keys():
+        state = without_classifier(_convert(net, state, is_resized=bool(resized)))
     load_exactly(net, state, source=file)
 
 
