@@ -93,6 +93,17 @@ def test_siglip_has_patches_and_a_pooler_but_no_cls(tmp_path: Path) -> None:
     assert caught.value.option == "pooling"
 
 
+def test_a_pyramid_has_a_pooler_output_only(tmp_path: Path) -> None:
+    """Swin merges its patches: its tokens are neither [CLS] nor the patches that patch_size tells of."""
+    sizes = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4}
+    AutoModel.from_config(AutoConfig.for_model("swin", **sizes)).save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    for options in ({}, {"features": "tokens"}):
+        with pytest.raises(ComponentError, match="does not emit a sequence of patch tokens"):
+            build(weights=str(tmp_path), **options)
+    assert build(weights=str(tmp_path), pooling="pooler").feature_shape == FeatureShape(num_tokens=1, dim=16)
+
+
 def test_processor_of_the_checkpoint_is_used(tmp_path: Path) -> None:
     save_model(tmp_path, "dinov2")
     processor = BitImageProcessor(

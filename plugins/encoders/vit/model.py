@@ -92,13 +92,16 @@ class VitEncoder(nn.Module):
     def _count_prefix_tokens(self, pixels: Tensor, grid: tuple[int, int]) -> int:
         """Tokens before the patches: [CLS], and registers or a distillation token where the model has them."""
         output = self.model(pixel_values=pixels[None])
-        if output.last_hidden_state.ndim != 3:
+        tokens = output.last_hidden_state
+        num_prefix_tokens = int(tokens.shape[1]) - grid[0] * grid[1]
+        # Swin and other pyramids merge their patches; they have a pooler output only.
+        if tokens.ndim != 3 or (num_prefix_tokens < 0 and self.pooling != "pooler"):
             raise self._no_patches()
         if self.pooling == "pooler" and getattr(output, "pooler_output", None) is None:
             raise ComponentError(
                 f"{type(self.model).__name__} has no pooler output.", option="pooling", fix='Set "pooling" to "cls".'
             )
-        return int(output.last_hidden_state.shape[1]) - grid[0] * grid[1]
+        return num_prefix_tokens
 
     def _no_patches(self) -> ComponentError:
         return ComponentError(
