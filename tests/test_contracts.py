@@ -54,7 +54,14 @@ def test_contracts_name_every_module_of_core() -> None:
         ("arrows", "core/registry.py", "from .engine import run"),
         ("core-knows-no-plugin", "core/settings.py", "from ..plugins.mappers import mlp"),
         ("plugins-see-protocols", "plugins/mappers/mlp/model.py", "from ....core.registry import Registry"),
+        ("plugins-see-protocols", "plugins/libraries/clipcap.py", "from ...core.engine import run"),
         ("plugins-are-strangers", "plugins/mappers/mlp/model.py", "from ..transformer import model"),
+        ("plugins-are-strangers", "plugins/metrics/clip_score/model.py", "from ...encoders.clip import ClipConfig"),
+        (
+            "libraries-know-no-plugin",
+            "plugins/libraries/open_clip/finder.py",
+            "from ...encoders.clip import ClipConfig",
+        ),
     ],
 )
 def test_contract_catches(contract: str, file: str, line: str, tmp_path: Path) -> None:
@@ -73,12 +80,21 @@ def test_contract_catches(contract: str, file: str, line: str, tmp_path: Path) -
     assert f"{CONTRACTS[contract]['name']} BROKEN" in done.stdout
 
 
+def test_contracts_name_every_kind_of_plugin() -> None:
+    kinds = {file.parent.name for file in (ROOT / "plugins").glob("*/__init__.py")} - {"libraries"}
+
+    assert {name.split(".")[2] for name in CONTRACTS["plugins-are-strangers"]["modules"]} == kinds
+    forbidden = CONTRACTS["libraries-know-no-plugin"]["forbidden_modules"]
+    assert {name.split(".")[2] for name in forbidden} == kinds
+
+
 def test_core_and_light_halves_load_nothing_heavy() -> None:
     """Outside core.engine and core.conformance nothing imports torch; a plugin's light half not even numpy or PIL."""
     core = sorted(core_modules() - {"capfw.core.engine", "capfw.core.conformance"})
-    plugins = sorted(
-        ".".join(("capfw", *file.parent.relative_to(ROOT).parts)) for file in (ROOT / "plugins").glob("*/*/__init__.py")
-    )
+    light = [
+        file.parent for file in (ROOT / "plugins").glob("*/*/__init__.py") if file.parent.parent.name != "libraries"
+    ]
+    plugins = sorted(".".join(("capfw", *folder.relative_to(ROOT).parts)) for folder in light)
     heavy = ["torch", "torchvision", "transformers", "timm", "open_clip", "accelerate", "peft", "pycocoevalcap"]
     code = (
         "import importlib, sys\n"

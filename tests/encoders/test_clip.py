@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,18 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
+from transformers import AutoImageProcessor, CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
+from capfw.core.protocols import (
+    BadCheckpoint,
+    CapfwWarning,
+    ComponentError,
+    FeatureShape,
+    MissingWeights,
+)
 from capfw.plugins.encoders.clip import ClipConfig
 from capfw.plugins.encoders.clip.model import ClipEncoder
+from capfw.plugins.libraries.open_clip import find_clip
 
 VIT = {
     "embed_dim": 24,
@@ -27,13 +37,23 @@ VIT = {
 ARCHITECTURE = {key: VIT[key] for key in ("embed_dim", "vision_cfg")}
 
 
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
 def build(**options: Any) -> ClipEncoder:
-    return ClipEncoder(ClipConfig(**options))
+    """The encoder as the engine has it: built, then frozen."""
+    return ClipEncoder(ClipConfig(**options)).requires_grad_(False)
 
 
 def photo(width: int = 57, height: int = 41, seed: int = 0) -> Image.Image:
     values = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
     return Image.fromarray(values.to(torch.uint8).numpy())
+
+
+def png(image: Image.Image) -> bytes:
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return written.getvalue()
 
 
 def pixels_of(encoder: ClipEncoder) -> torch.Tensor:
@@ -81,7 +101,7 @@ def test_vit_tokens_are_the_normed_patches(original: open_clip.CLIP, tmp_path: P
     with torch.no_grad():
         _, tokens = original.visual(pixels)
     torch.testing.assert_close(encoder.encode(pixels), tokens)
-    assert encoder.feature_shape == FeatureShape(num_tokens=16, dim=32)
+    assert encoder.feature_shape == FeatureShape(num_tokens=16, dim=32, grid=(4, 4))
 
 
 def test_resnet_tokens_are_the_grid_before_attention_pooling() -> None:
@@ -90,7 +110,7 @@ def test_resnet_tokens_are_the_grid_before_attention_pooling() -> None:
         "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16},
     }
     encoder = build(model=architecture, weights="random", features="tokens")
-    assert encoder.feature_shape == FeatureShape(num_tokens=4, dim=256)
+    assert encoder.feature_shape == FeatureShape(num_tokens=4, dim=256, grid=(2, 2))
     pixels = torch.randn(2, 3, 64, 64)
     tower = encoder.tower
     with torch.no_grad():
@@ -104,10 +124,10 @@ def test_coca_and_timm_towers() -> None:
     vision = VIT["vision_cfg"] | {"attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True}
     coca = {"embed_dim": 24, "vision_cfg": vision}
     assert build(model=coca, weights="random").feature_shape == FeatureShape(1, 24)
-    assert build(model=coca, weights="random", features="tokens").feature_shape == FeatureShape(16, 32)
+    assert build(model=coca, weights="random", features="tokens").feature_shape == FeatureShape(16, 32, grid=(4, 4))
     timm = {"embed_dim": 24, "vision_cfg": {"timm_model_name": "test_convnext", "image_size": 160, "timm_pool": "avg"}}
     assert build(model=timm, weights="random").feature_shape == FeatureShape(1, 24)
-    assert build(model=timm, weights="random", features="tokens").feature_shape.num_tokens == 25
+    assert build(model=timm, weights="random", features="tokens").feature_shape.grid == (5, 5)
 
 
 def test_openai_archive_is_quick_gelu(tmp_path: Path) -> None:
@@ -137,13 +157,13 @@ def test_openai_tag_is_quick_gelu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(open_clip, "download_pretrained", lambda facts: str(tmp_path / "openai.pt"))
     encoder = build(model="ViT-B-32", weights="openai")
     assert sum(isinstance(m, open_clip.transformer.QuickGELU) for m in encoder.tower.modules()) == 12
-    assert encoder.preprocessing.mean == (0.48145466, 0.4578275, 0.40821073)
+    white = encoder.preprocess(Image.new("RGB", (9, 9), "white"))[:, 0, 0]
+    torch.testing.assert_close(white, (1 - torch.tensor(OPENAI_MEAN)) / torch.tensor(OPENAI_STD))
 
 
-@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
-def test_transformers_folder(tmp_path: Path, activation: str) -> None:
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
-
+def save_clip_model(folder: Path, *, activation: str = "quick_gelu", **processing: Any) -> CLIPModel:
+    """Saves a tiny `CLIPModel` and its image processor, as transformers does."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     vision = {
         "hidden_size": 32,
         "num_hidden_layers": 2,
@@ -151,34 +171,23 @@ def test_transformers_folder(tmp_path: Path, activation: str) -> None:
         "intermediate_size": 48,
         "layer_norm_eps": 1e-3,
     }
-    text = {
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 16,
-        "vocab_size": 20,
-    }
     config = CLIPConfig(
         vision_config=vision | {"image_size": 32, "patch_size": 8, "hidden_act": activation},
-        text_config=text | {"bos_token_id": 1, "eos_token_id": 2},
+        text_config=sizes | {"vocab_size": 20, "bos_token_id": 1, "eos_token_id": 2},
         projection_dim=24,
     )
     original = CLIPModel(config).eval()
     for parameter in original.parameters():  # the library's own initialisation leaves biases at zero
         torch.nn.init.normal_(parameter, std=0.3)
-    original.save_pretrained(tmp_path)
-    mean, std = [0.4, 0.5, 0.6], [0.3, 0.2, 0.25]
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32, image_mean=mean, image_std=std).save_pretrained(
-        tmp_path
-    )
+    original.save_pretrained(folder)
+    CLIPImageProcessor(**({"size": {"shortest_edge": 32}, "crop_size": 32} | processing)).save_pretrained(folder)
+    return original
 
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_transformers_folder(tmp_path: Path, activation: str) -> None:
+    original = save_clip_model(tmp_path, activation=activation)
     encoder = build(weights=str(tmp_path))
-    reference = open_clip.image_transform(32, is_train=False, mean=tuple(mean), std=tuple(std))(photo())
-    assert torch.equal(encoder.preprocess(photo()), reference)
-    processor = CLIPImageProcessor.from_pretrained(tmp_path)  # it resizes with torchvision, open_clip with PIL
-    difference = (processor(photo(), return_tensors="pt")["pixel_values"][0] - reference).abs()
-    assert difference.max() < 0.04
-    assert difference.mean() < 1e-3
     pixels = pixels_of(encoder)
     with torch.no_grad():
         expected = original.get_image_features(pixel_values=pixels).pooler_output
@@ -188,6 +197,59 @@ def test_transformers_folder(tmp_path: Path, activation: str) -> None:
         hidden = original.vision_model(pixels).last_hidden_state
         expected = original.vision_model.post_layernorm(hidden)[:, 1:]
     torch.testing.assert_close(tokens, expected, rtol=1e-4, atol=1e-4)
+
+
+SIZES = [(500, 374), (374, 500), (640, 427), (427, 640), (333, 500), (500, 375), (1, 1), (3, 70), (32, 32), (31, 33)]
+
+
+@pytest.mark.parametrize(
+    "processing",
+    [
+        {},
+        {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.3, 0.2, 0.25]},
+        {"size": {"shortest_edge": 40}},
+        {"size": {"height": 32, "width": 32}, "do_center_crop": False, "resample": 2},
+    ],
+    ids=["as published", "other statistics", "larger than the crop", "squashed, bilinear"],
+)
+def test_pixels_of_a_transformers_folder_are_its_processors(tmp_path: Path, processing: dict[str, Any]) -> None:
+    save_clip_model(tmp_path, **processing)
+    transform, processor = build(weights=str(tmp_path)).transform, AutoImageProcessor.from_pretrained(tmp_path)
+    for size in SIZES:
+        expected = processor(photo(*size), return_tensors="pt")["pixel_values"][0]
+        assert torch.equal(transform(png(photo(*size))), expected), size
+
+
+def test_options_come_before_the_processor_of_a_folder(tmp_path: Path) -> None:
+    save_clip_model(tmp_path, do_normalize=False)
+    white = build(weights=str(tmp_path), mean=(0, 0, 0), std=(1, 1, 1)).transform(Image.new("RGB", (9, 9), "white"))
+    assert torch.equal(white, torch.ones(3, 32, 32))
+    shifted = build(weights=str(tmp_path), mean=(0.5,) * 3, std=(0.5,) * 3).transform(Image.new("RGB", (9, 9), "black"))
+    assert torch.equal(shifted, -torch.ones(3, 32, 32))
+    save_clip_model(tmp_path)
+    squashed = build(weights=str(tmp_path), resize_mode="squash")
+    expected = CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False)
+    assert torch.equal(squashed.transform(photo()), expected(photo(), return_tensors="pt")["pixel_values"][0])
+    assert squashed.fingerprint() != build(weights=str(tmp_path)).fingerprint()
+    shortest = build(weights=str(tmp_path), resize_mode="shortest")
+    assert torch.equal(shortest.transform(photo()), build(weights=str(tmp_path)).transform(photo()))
+    with pytest.raises(ComponentError, match="cannot resize the longer side") as caught:
+        build(weights=str(tmp_path), resize_mode="longest")
+    assert caught.value.option == "resize_mode"
+
+
+def test_a_processor_for_another_size_is_an_error(tmp_path: Path) -> None:
+    save_clip_model(tmp_path, size={"shortest_edge": 48}, crop_size=48)
+    with pytest.raises(ComponentError, match=r"makes pixels \(3, 48, 48\), but the tower reads \(3, 32, 32\)"):
+        build(weights=str(tmp_path))
+
+
+def test_a_folder_without_a_processor_is_noticed(tmp_path: Path) -> None:
+    save_clip_model(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.warns(CapfwWarning, match=r"no preprocessor_config\.json.* Set /encoder/mean, /encoder/std, "):
+        encoder = build(weights=str(tmp_path))
+    assert torch.equal(encoder.transform(photo()), open_clip.image_transform(32, is_train=False)(photo()))
 
 
 def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path) -> None:
@@ -200,15 +262,13 @@ def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = model.eval().encode_image(pixels_of(encoder), normalize=True)
     torch.testing.assert_close(encoder.encode(pixels_of(encoder))[:, 0], expected)
-    with pytest.raises(ComponentError, match="says its own architecture"):
+    with pytest.raises(ComponentError, match="states its own architecture"):
         build(model=ARCHITECTURE, weights=str(tmp_path))
 
 
 def test_preprocessing_of_published_weights() -> None:
     """Even with random or local weights, SigLIP's architecture keeps SigLIP's preprocessing."""
-    from capfw.plugins.encoders.clip.sources import find_source
-
-    siglip = find_source(ClipConfig(model="ViT-B-16-SigLIP", weights="random")).preprocessing
+    siglip = find_clip("ViT-B-16-SigLIP", "random").preprocessing
     assert (siglip["mean"], siglip["resize_mode"]) == ((0.5, 0.5, 0.5), "squash")
     encoder = build(model=ARCHITECTURE, weights="random", mean=(0, 0, 0), std=(1, 1, 1), resize_mode="squash")
     white = encoder.preprocess(Image.new("RGB", (3, 9), (255, 255, 255)))
@@ -223,7 +283,6 @@ def test_one_pixel_and_batches() -> None:
     alone = torch.cat([encoder.encode(each[None]) for each in pixels])
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
     assert not encoder.training
-    assert not any(p.requires_grad for p in encoder.parameters())
 
 
 def test_only_the_vision_tower_is_kept(caplog: pytest.LogCaptureFixture) -> None:
@@ -307,4 +366,63 @@ def test_a_line_thinner_than_a_pixel_is_still_an_image() -> None:
     assert thin.shape == (3, 32, 32)
     assert thin[0, 15:17].max() > thin[0, 0].max()  # white across the middle, padding above
     plain = photo()
-    assert torch.equal(encoder.preprocess(plain), encoder.transform(plain))  # all others as open_clip has them
+    as_open_clip = open_clip.image_transform(32, is_train=False, resize_mode="longest")
+    assert torch.equal(encoder.preprocess(plain), as_open_clip(plain))  # all others as open_clip has them
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "settled"),
+    [
+        ("ViT-L-14", "laion2b_s32b_b82k", {"mean": OPENAI_MEAN, "std": OPENAI_STD}),
+        ("ViT-H-14", "dfn5b", {"resize_mode": "shortest"}),
+    ],
+)
+def test_weights_that_may_want_other_pixels_are_noticed(
+    model: str, tag: str, settled: dict[str, Any], tmp_path: Path
+) -> None:
+    """Weights published as ViT-L-14 differ in mean and deviation, those as ViT-H-14 in the way to resize."""
+    options = ", ".join(f"/encoder/{name}" for name in settled)
+    notice = f'"{tag}".* Set {options} to what these weights were trained with'
+    with torch.device("meta"):  # shapes without numbers: the models are large
+        with pytest.warns(CapfwWarning, match=notice):
+            build(model=model, weights="random")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            build(model=model, weights="random", **settled)
+            build(model="ViT-B-32", weights="random")  # all of its weights agree
+    torch.save({"visual.proj": torch.ones(2)}, tmp_path / "bare.pt")
+    with pytest.warns(CapfwWarning, match=notice), pytest.raises(BadCheckpoint, match="does not fit"):
+        build(model=model, weights=str(tmp_path / "bare.pt"))
+
+
+@pytest.mark.parametrize(
+    ("options", "box"),
+    [
+        ({"model": ARCHITECTURE}, (100, 0, 400, 300)),
+        ({"model": ARCHITECTURE, "resize_mode": "squash"}, (0, 0, 500, 300)),
+        ({"model": ARCHITECTURE, "resize_mode": "longest"}, (0, -100, 500, 400)),
+        ({"size": {"shortest_edge": 40}}, (130, 30, 370, 270)),
+        ({"size": {"height": 32, "width": 32}, "do_center_crop": False}, (0, 0, 500, 300)),
+        ({"size": {"height": 40, "width": 40}}, None),
+    ],
+)
+def test_transform_is_small_and_reports_what_it_keeps(
+    options: dict[str, Any], box: tuple[float, ...] | None, tmp_path: Path
+) -> None:
+    if "model" in options:
+        encoder = build(weights="random", **options)
+    else:
+        save_clip_model(tmp_path, **options)
+        encoder = build(weights=str(tmp_path))
+    sent = pickle.dumps(encoder.transform)
+    assert len(sent) < 4096
+    assert torch.equal(pickle.loads(sent)(png(photo())), encoder.preprocess(photo()))
+    assert encoder.transform.box(500, 300) == (None if box is None else pytest.approx(box))
+
+
+@pytest.mark.parametrize("features", ["pooled", "tokens"])
+def test_gradients_reach_the_weights(features: Any) -> None:
+    encoder = ClipEncoder(ClipConfig(model=ARCHITECTURE, weights="random", features=features))
+    assert all(p.requires_grad and p.grad is None for p in encoder.parameters())
+    encoder.encode(torch.randn(2, 3, 32, 32)).square().sum().backward()
+    assert encoder.tower.conv1.weight.grad.abs().sum() > 0

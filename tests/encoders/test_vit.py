@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoConfig, AutoModel, BitImageProcessor, ViTImageProcessor
+from transformers import AutoConfig, AutoModel, BitImageProcessor, ConvNextImageProcessor, ViTImageProcessor
 
 from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
 from capfw.plugins.encoders.vit import TINY, VitConfig
@@ -21,7 +22,8 @@ TEXT = SIZES | {"vocab_size": 9, "max_position_embeddings": 8, "bos_token_id": 1
 
 
 def build(**options: Any) -> VitEncoder:
-    return VitEncoder(VitConfig(**options))
+    """The encoder as the engine has it: built, then frozen."""
+    return VitEncoder(VitConfig(**options)).requires_grad_(False)
 
 
 def photo(width: int = 57, height: int = 41, seed: int = 0) -> Image.Image:
@@ -69,7 +71,7 @@ def test_outputs_equal_transformers(kind: str, num_prefix_tokens: int, tmp_path:
     hidden = output.last_hidden_state
     expected = torch.cat([hidden[:, :1], hidden[:, num_prefix_tokens:]], dim=1)
     torch.testing.assert_close(tokens.encode(pixels), expected, rtol=1e-4, atol=1e-4)
-    assert tokens.feature_shape == FeatureShape(num_tokens=17, dim=32)
+    assert tokens.feature_shape == FeatureShape(num_tokens=17, dim=32, grid=(4, 4), num_extra_tokens=1)
     cls = build(weights=str(tmp_path))
     torch.testing.assert_close(cls.encode(pixels), hidden[:, :1], rtol=1e-4, atol=1e-4)
     pooler = build(weights=str(tmp_path), pooling="pooler")
@@ -91,6 +93,17 @@ def test_siglip_has_patches_and_a_pooler_but_no_cls(tmp_path: Path) -> None:
     assert caught.value.option == "pooling"
 
 
+def test_a_pyramid_has_a_pooler_output_only(tmp_path: Path) -> None:
+    """Swin merges its patches: its tokens are neither [CLS] nor the patches that patch_size tells of."""
+    sizes = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 4}
+    AutoModel.from_config(AutoConfig.for_model("swin", **sizes)).save_pretrained(tmp_path)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
+    for options in ({}, {"features": "tokens"}):
+        with pytest.raises(ComponentError, match="does not emit a sequence of patch tokens"):
+            build(weights=str(tmp_path), **options)
+    assert build(weights=str(tmp_path), pooling="pooler").feature_shape == FeatureShape(num_tokens=1, dim=16)
+
+
 def test_processor_of_the_checkpoint_is_used(tmp_path: Path) -> None:
     save_model(tmp_path, "dinov2")
     processor = BitImageProcessor(
@@ -100,16 +113,15 @@ def test_processor_of_the_checkpoint_is_used(tmp_path: Path) -> None:
     encoder = build(weights=str(tmp_path), features="tokens")
     expected = processor(photo(), return_tensors="pt")["pixel_values"][0]
     assert torch.equal(encoder.preprocess(photo()), expected)
-    assert encoder.feature_shape == FeatureShape(num_tokens=4 * 3, dim=32)
+    assert encoder.feature_shape == FeatureShape(num_tokens=4 * 3, dim=32, grid=(4, 3))
 
 
 def test_random_model_follows_the_architecture() -> None:
     encoder = build(weights="random", architecture=TINY, features="tokens")
-    assert encoder.feature_shape == FeatureShape(num_tokens=4, dim=32)
+    assert encoder.feature_shape == FeatureShape(num_tokens=4, dim=32, grid=(2, 2))
     grey = encoder.preprocess(Image.new("RGB", (5, 9), (0, 255, 51)))
     assert torch.allclose(grey, torch.tensor([-1.0, 1.0, -0.6])[:, None, None].expand(3, 32, 32), atol=1e-6)
     assert not encoder.training
-    assert not any(p.requires_grad for p in encoder.parameters())
 
 
 def test_one_pixel_and_batches() -> None:
@@ -211,3 +223,34 @@ def test_normalized_features_are_of_length_one(tmp_path: Path) -> None:
     expected = torch.nn.functional.normalize(plain.encode(pixels), dim=-1)
     torch.testing.assert_close(normalized.encode(pixels), expected)
     assert normalized.fingerprint() != plain.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("processor", "box"),
+    [
+        (ViTImageProcessor(size={"height": 32, "width": 32}), (0, 0, 500, 300)),
+        (BitImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}), (130, 30, 370, 270)),
+        (BitImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 24}), None),
+        (ConvNextImageProcessor(size={"shortest_edge": 32}, crop_pct=0.5), None),  # it crops in its own way
+    ],
+)
+def test_transform_is_small_and_reports_what_it_keeps(
+    processor: Any, box: tuple[float, ...] | None, tmp_path: Path
+) -> None:
+    save_model(tmp_path, "dinov2")
+    processor.save_pretrained(tmp_path)
+    encoder = build(weights=str(tmp_path))
+    written = io.BytesIO()
+    photo().save(written, "PNG")
+    sent = pickle.dumps(encoder.transform)
+    assert len(sent) < 4096
+    assert torch.equal(pickle.loads(sent)(written.getvalue()), encoder.preprocess(photo()))
+    assert encoder.transform.box(500, 300) == (None if box is None else pytest.approx(box))
+
+
+@pytest.mark.parametrize("options", [{}, {"pooling": "pooler"}, {"features": "tokens"}])
+def test_gradients_reach_the_weights(options: dict[str, Any]) -> None:
+    encoder = VitEncoder(VitConfig(weights="random", architecture=TINY, **options))
+    assert all(p.requires_grad and p.grad is None for p in encoder.parameters())
+    encoder.encode(torch.randn(2, 3, 32, 32)).square().sum().backward()
+    assert encoder.model.embeddings.patch_embeddings.projection.weight.grad.abs().sum() > 0

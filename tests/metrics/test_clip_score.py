@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -149,7 +150,7 @@ def test_the_components_announce_their_scores(images: dict[Any, ImageSource]) ->
         ({"weights": "openia"}, ComponentError, r'no weights "openia" .* Did you mean "openai"\?'),
         ({"model": TINY, "weights": "openai"}, ComponentError, "(?s)no weights .*Published: none"),
         ({"model": "ViT-B-16-SigLIP", "weights": "random"}, ComponentError, "vocabulary of CLIP's own tokenizer"),
-        ({"weights": "openai"}, MissingWeights, r'(?s)weights "openai" are not on this machine.*"weights": "\./clip'),
+        ({"weights": "openai"}, MissingWeights, r'(?s)weights "openai" of ViT-B-32 are not on.*"weights" to "\./clip'),
     ],
 )
 def test_what_cannot_be_built_says_why(
@@ -201,7 +202,7 @@ def test_missing_and_broken_images_are_named(weights: str, images: dict[Any, Ima
     metric = RefClipScore(RefClipScoreConfig(model=TINY, weights=weights))
     with pytest.raises(DataError, match="3 candidates have no image, the first for image b"):
         metric.score_images(CANDIDATES, REFERENCES, {3: images[3]})
-    with pytest.raises(UnreadableImage, match="image b: cannot read the image"):
+    with pytest.raises(UnreadableImage, match="image b: cannot decode the image"):
         metric.score_images(CANDIDATES, REFERENCES, images | {"b": b"no image"})
     with pytest.raises(DataError, match="2 images have no references"):
         metric.score_images(CANDIDATES, {3: ("x",), 1: ("y",)}, images)
@@ -236,11 +237,44 @@ def test_a_folder_saved_by_clip_model_scores_as_clip_model_does(images: dict[Any
     assert scores.per_image["CLIPScore"] == pytest.approx(expected, abs=1e-5)
     assert max(expected.values()) > 0.1
 
-    with pytest.raises(ComponentError, match="a folder says its own architecture"):
+    for size in [(500, 374), (374, 500), (640, 427), (333, 500), (3, 70), (32, 32)]:
+        image = Image.effect_noise(size, 90).convert("RGB")
+        pixels = ClipScore(ClipScoreConfig(weights=str(tmp_path))).transform(image)
+        assert torch.equal(pixels, processor(image, return_tensors="pt")["pixel_values"][0]), size
+
+    with pytest.raises(ComponentError, match="states its own architecture"):
         ClipScore(ClipScoreConfig(weights=str(tmp_path), model="ViT-B-32"))
     (tmp_path / "model.safetensors").write_bytes(b"cut")
-    with pytest.raises(BadCheckpoint, match="cannot be loaded"):
+    with pytest.raises(BadCheckpoint, match=r"model\.safetensors cannot be read as weights"):
         ClipScore(ClipScoreConfig(weights=str(tmp_path)))
+
+
+def test_images_are_opened_as_for_the_encoders(weights: str) -> None:
+    """A grey photo of 16 bits is not white where its values exceed 255."""
+    metric, values = (
+        ClipScore(ClipScoreConfig(model=TINY, weights=weights)),
+        Image.linear_gradient("L").resize((40, 32)),
+    )
+
+    def score(image: Image.Image) -> float:
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return metric.score_images({1: "a sign"}, {}, {1: buffer.getvalue()}).corpus["CLIPScore"]
+
+    deep = Image.fromarray(np.asarray(values).astype(np.uint16) * 257)
+    assert score(deep) == pytest.approx(score(values), abs=1e-6)
+    with pytest.raises(UnreadableImage, match=r"gone\.png: cannot read the file: No such file"):
+        metric.score_images({1: "a sign"}, {}, {1: Path("gone.png")})
+
+
+def test_it_is_a_module_with_both_towers(weights: str, images: dict[Any, ImageSource]) -> None:
+    metric = RefClipScore(RefClipScoreConfig(model=TINY, weights=weights))
+    assert isinstance(metric, torch.nn.Module)
+    assert not metric.training
+    assert "towers.visual.proj" in metric.state_dict()
+    assert "towers.text_projection" in metric.state_dict()
+    assert isinstance(metric.score_images(CANDIDATES, REFERENCES, images).corpus["RefCLIPScore"], float)
+    assert all(p.grad is None for p in metric.parameters())
 
 
 def test_a_folder_in_the_form_of_open_clip(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,11 +15,11 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    logging,
 )
 from transformers.pytorch_utils import Conv1D
 
 from ....core.protocols import BadCheckpoint, ComponentError, MissingLibrary, MissingWeights, is_local_path
+from ...libraries.transformers import first_line, load_pretrained, quiet
 from . import LanguageModelConfig, LoraOptions
 
 LoadedT = TypeVar("LoadedT")
@@ -40,6 +39,11 @@ def load_tokenizer(config: LanguageModelConfig) -> PreTrainedTokenizerFast:
             fix="Set eos_token in its tokenizer_config.json, or name another tokenizer.",
         )
     return tokenizer
+
+
+def kept_tokenizer(assets: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer that `prepare` kept in `assets`."""
+    return _fetch(PreTrainedTokenizerFast.from_pretrained, str(assets.resolve()), None)
 
 
 def load_architecture(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
@@ -85,11 +89,14 @@ def build_model(config: LanguageModelConfig, assets: Path, *, is_restored: bool 
     Raises `MissingWeights` or `BadCheckpoint` when the weights are not here, damaged, or of another architecture.
     """
     if config.weights == "random" or (is_restored and config.tuning == "full"):
-        return _build_random(AutoConfig.from_pretrained(assets))
+        return _build_random(_fetch(AutoConfig.from_pretrained, str(assets.resolve()), None))
     model, report = _fetch(
-        lambda name: AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, output_loading_info=True),
+        AutoModelForCausalLM.from_pretrained,
         config.weights,
         "weights",
+        dtype=torch.float32,
+        output_loading_info=True,
+        weights_only=True,
     )
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
         raise BadCheckpoint(
@@ -109,11 +116,11 @@ def _build_random(architecture: PretrainedConfig) -> PreTrainedModel:
             fix="Name a model_type that has a ForCausalLM class.",
         )
     try:
-        with _quiet():
-            return AutoModelForCausalLM.from_config(architecture, dtype=torch.float32)
+        with quiet():
+            return AutoModelForCausalLM.from_config(architecture, dtype=torch.float32, trust_remote_code=False)
     except Exception as err:  # each architecture refuses sizes in its own way
         raise ComponentError(
-            f'no "{architecture.model_type}" model of this architecture can be built: {_first_line(err)}',
+            f'no "{architecture.model_type}" model of this architecture can be built: {first_line(err)}',
             option="architecture",
             fix="Correct its sizes; the documentation of transformers says which must fit.",
         ) from err
@@ -148,17 +155,18 @@ def add_adapters(model: PreTrainedModel, lora: LoraOptions) -> None:
         ) from err
 
 
-def _fetch(load: Callable[[str], LoadedT], name: str, option: str) -> LoadedT:
-    """`load(name)`, quietly, with errors that say what to do."""
+def _fetch(load: Callable[..., LoadedT], name: str, option: str | None, **settings: object) -> LoadedT:
+    """`load(name, **settings)`, quietly, with errors that state a fix. `option`: None for the run's own assets."""
     if is_local_path(name) and not Path(name).is_dir():
         raise MissingWeights(f"{name} is not a folder.", option=option, fix="Name a folder saved by save_pretrained.")
     try:
-        with _quiet():
-            return load(name)
+        return load_pretrained(load, name, option=option, **settings)
+    except ComponentError:
+        raise
     except OSError as err:
         # transformers raises OSError for whatever is not there, in the folder or on the hub.
         raise MissingWeights(
-            f'"{name}" lacks a file, or cannot be fetched: {_first_line(err)}',
+            f'"{name}" lacks a file, or cannot be fetched: {first_line(err)}',
             option=option,
             fix="Put config.json, model.safetensors and the tokenizer's files into a folder, and name it here as "
             f'"./folder"; or fetch "{name}" where there is a network.'
@@ -167,25 +175,7 @@ def _fetch(load: Callable[[str], LoadedT], name: str, option: str) -> LoadedT:
         ) from err
     except Exception as err:  # damaged files make their readers raise almost anything
         raise BadCheckpoint(
-            f"{name} cannot be read: {_first_line(err)}",
+            f"{name} cannot be read: {first_line(err)}",
             option=option,
             fix="Its files are damaged, or of another architecture: fetch them again, or name others.",
         ) from err
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps transformers' own progress bars and reports off the screen; what matters in them, we raise."""
-    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bar:
-            logging.enable_progress_bar()
-
-
-def _first_line(err: Exception) -> str:
-    return next(iter(str(err).splitlines()), "") or type(err).__name__

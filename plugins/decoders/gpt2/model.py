@@ -23,7 +23,7 @@ from ....core.protocols import (
     TokenBatch,
 )
 from . import LanguageModelConfig
-from .loading import add_adapters, build_model, load_architecture, load_tokenizer
+from .loading import add_adapters, build_model, kept_tokenizer, load_architecture, load_tokenizer
 from .logits import head_reads, wide
 from .search import (
     Continued,
@@ -49,7 +49,7 @@ class LanguageModel(nn.Module):
     def __init__(self, config: LanguageModelConfig, *, assets: Path, is_restored: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(assets)
+        self.tokenizer: PreTrainedTokenizerFast = kept_tokenizer(assets)
         self.model = build_model(config, assets, is_restored=is_restored)
         self.stop_id = self._stop_id()
         if config.model_type() is None:

@@ -27,24 +27,28 @@ class ClipConfig(ComponentConfig):
     model: str | Architecture | None = Field(
         None,
         description='open_clip architecture ("ViT-B-32", "RN50x4"), or one written out. '
-        "Absent only when `weights` is a folder, which says its own.",
+        "Absent only when `weights` is a folder, which states its own.",
     )
     weights: Weights = Field(
         description='Pretrained tag of open_clip ("openai", "laion2b_s34b_b79k"), a local file saved by open_clip, '
         "OpenAI's own .pt archive, a folder saved by transformers' CLIPModel or by open_clip, or \"random\". "
         'Quick-GELU is on for the tag "openai", OpenAI\'s archive and folders that ask for it; for a bare file of '
-        'OpenAI weights name the model with "-quickgelu".'
+        'OpenAI weights name the model with "-quickgelu". A folder of transformers gives the pixels of its image processor.'
     )
     features: FeatureKind = Field("pooled", description="The projected embedding, or the patch tokens without [CLS].")
     normalize: bool | None = Field(
         None, description="Divide each emitted vector by its L2 norm. Absent: pooled embeddings yes, patch tokens no."
     )
-    mean: Statistics | None = Field(None, description="RGB mean in 0..1. Absent: what the weights were published with.")
-    std: Statistics | None = Field(None, description="RGB deviation in 0..1. Absent: what the weights came with.")
+    mean: Statistics | None = Field(
+        None,
+        description="RGB mean in 0..1. Absent: what the weights were published with; OpenAI's, with a notice, where "
+        "that is not known.",
+    )
+    std: Statistics | None = Field(None, description="RGB deviation in 0..1. Absent: as for `mean`.")
     resize_mode: Literal["shortest", "longest", "squash"] | None = Field(
         None,
         description="Resize the shorter side and crop, the longer side and pad, or both sides. "
-        "Absent: what the weights were published with.",
+        'Absent: as for `mean`. "longest" is not for folders of transformers.',
     )
 
     def emitted_features(self) -> FeatureKind:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import open_clip
 import torch
 from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....core.protocols import ComponentError, FeatureShape, load_exactly, weights_fingerprint
-from . import ClipConfig
-from .sources import TowerSource, find_source
+from ....core.protocols import ComponentError, FeatureShape, weights_fingerprint
+from ...libraries.open_clip import build_vision_tower, clip_transform, find_clip
+from . import Architecture, ClipConfig
+
+_PREPROCESSING = ("mean", "std", "resize_mode")
 
 
 class ClipEncoder(nn.Module):
@@ -18,7 +19,7 @@ class ClipEncoder(nn.Module):
 
     Pooled: the projected embedding (B, 1, D). Tokens: the last layer's patch tokens (B, N, D), row by row, before
     pooling and projection, [CLS] left out; after the tower's final norm where it has one of that width (ViT), and
-    the last grid before attention pooling where the tower is a ResNet. Float32, all parameters frozen.
+    the last grid before attention pooling where the tower is a ResNet. Float32.
     """
 
     def __init__(self, config: ClipConfig) -> None:
@@ -26,28 +27,20 @@ class ClipEncoder(nn.Module):
         super().__init__()
         self.features = config.features
         self.normalize = config.features == "pooled" if config.normalize is None else config.normalize
-        source = find_source(config)
-        self.tower = _build_tower(source)
-        if source.state is not None:
-            load_exactly(self.tower, source.state, source=source.origin)
-        self.requires_grad_(False).eval()
-        overrides = {"mean": config.mean, "std": config.std, "resize_mode": config.resize_mode}
-        preprocessing = source.preprocessing | {key: value for key, value in overrides.items() if value is not None}
-        self.preprocessing = open_clip.transform.PreprocessCfg(size=self.tower.image_size, **preprocessing)
-        self.transform = open_clip.transform.image_transform_v2(self.preprocessing, is_train=False)
-        self._facts = (repr(source.architecture), repr(self.preprocessing), self.features, self.normalize)
-        features = self.encode(
-            torch.zeros(1, *self.preprocessing.input_size)
-        )  # what a tower emits is asked, not derived
-        self.feature_shape = FeatureShape(num_tokens=features.shape[1], dim=features.shape[2])
+        model = config.model.model_dump() if isinstance(config.model, Architecture) else config.model
+        source = find_clip(model, config.weights)
+        chosen = {key: getattr(config, key) for key in _PREPROCESSING if getattr(config, key) is not None}
+        source.warn_of_unsettled(chosen=chosen, section="/encoder")
+        self.tower = build_vision_tower(source)
+        self.transform, pixel_facts = clip_transform(source, self.tower.image_size, **chosen)
+        vision = [source.architecture.get(key) for key in ("embed_dim", "vision_cfg", "quick_gelu")]
+        self._facts = (vision, pixel_facts, self.features, self.normalize)
+        self.eval()
+        self.feature_shape = self._ask_shape()
 
     def preprocess(self, image: Image) -> Tensor:
-        if self.preprocessing.resize_mode == "longest":
-            image = _thick_enough(image, max(self.preprocessing.input_size[1:]))
-        pixels: Tensor = self.transform(image)
-        return pixels
+        return self.transform(image)
 
-    @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         features = self._embedding(pixels) if self.features == "pooled" else self._tokens(pixels)
         features = features.float()
@@ -56,12 +49,26 @@ class ClipEncoder(nn.Module):
     def fingerprint(self) -> str:
         return weights_fingerprint(self.tower, *self._facts)
 
+    @torch.no_grad()
+    def _ask_shape(self) -> FeatureShape:
+        """The shape of what the tower emits, of which open_clip only states parts."""
+        size = self.tower.image_size
+        pixels = torch.zeros(1, 3, *((size, size) if isinstance(size, int) else size))
+        if self.features == "pooled":
+            return FeatureShape(num_tokens=1, dim=self._embedding(pixels).shape[-1])
+        dim, rows, columns = self._grid(pixels).shape[1:]
+        return FeatureShape(num_tokens=rows * columns, dim=dim, grid=(rows, columns))
+
     def _embedding(self, pixels: Tensor) -> Tensor:
         output = self.tower(pixels)
         pooled: Tensor = output[0] if isinstance(output, tuple) else output  # CoCa towers give their tokens as well
         return pooled[:, None]  # (B, 1, D)
 
     def _tokens(self, pixels: Tensor) -> Tensor:
+        return self._grid(pixels).flatten(2).transpose(1, 2)  # (B, D, rows, columns) -> (B, rows * columns, D)
+
+    def _grid(self, pixels: Tensor) -> Tensor:
+        """Patch tokens in their places (B, D, rows, columns)."""
         try:
             grid: Tensor = self.tower.forward_intermediates(
                 pixels,
@@ -77,20 +84,4 @@ class ClipEncoder(nn.Module):
                 option="features",
                 fix='Set "features" to "pooled".',
             ) from err
-        return grid.flatten(2).transpose(1, 2)  # (B, D, H, W) -> (B, H * W, D)
-
-
-def _thick_enough(image: Image, side: int) -> Image:
-    """The image, of which no side may shrink to nothing when the longer one becomes `side` pixels: open_clip fails then."""
-    least = -(-max(image.size) // side)
-    return image if min(image.size) >= least else image.resize((max(image.width, least), max(image.height, least)))
-
-
-def _build_tower(source: TowerSource) -> nn.Module:
-    no_text = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
-    try:
-        model = open_clip.CLIP(**source.architecture, text_cfg=no_text)
-    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as err:
-        raise ComponentError(f"open_clip cannot build this architecture: {err}", option="model") from err
-    tower: nn.Module = model.visual
-    return tower
+        return grid

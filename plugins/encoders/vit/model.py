@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, ViTConfig, ViTImageProcessor, ViTModel
-from transformers.utils import logging
 
 from ....core.protocols import (
     BadCheckpoint,
@@ -20,6 +16,7 @@ from ....core.protocols import (
     is_local_path,
     weights_fingerprint,
 )
+from ...libraries.transformers import first_line, load_pretrained, processor_transform
 from . import VitArchitecture, VitConfig
 
 
@@ -28,7 +25,7 @@ class VitEncoder(nn.Module):
 
     Pooled (B, 1, D): the first token of `last_hidden_state` (after the final norm in ViT, DeiT and DINO; CLIP norms
     only its `pooler_output`), or `pooler_output`. Tokens (B, N, D): the patch tokens of `last_hidden_state`, row by
-    row, [CLS] before them if asked for, register and distillation tokens never. Float32, all parameters frozen.
+    row, [CLS] before them if asked for, register and distillation tokens never. Float32.
 
     Preprocessing is the checkpoint's own image processor, in transformers' torchvision backend (its default; the
     resize works on uint8). Random models take pixels in -1..1 at their image size.
@@ -40,28 +37,33 @@ class VitEncoder(nn.Module):
         self.features, self.pooling, self.include_cls = config.features, config.pooling, config.include_cls
         self.normalize = config.normalize
         if config.weights == "random":
-            self.model, self.processor = _build_random(config.architecture or VitArchitecture())
+            self.model, processor = _build_random(config.architecture or VitArchitecture())
         else:
-            self.model, self.processor = _load(config.weights, needs_pooler=config.pooling == "pooler")
+            self.model, processor = _load(config.weights, needs_pooler=config.pooling == "pooler")
         if config.pooling != "pooler" and getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # not used here, and random where the checkpoint has none
-        self.requires_grad_(False).eval()
-        pixels = self.preprocess(Image.new("RGB", (64, 64)))
-        self._num_prefix_tokens = self._count_prefix_tokens(pixels)
+        self.eval()
+        self.transform = processor_transform(processor)
+        self._processing = sorted(map(repr, processor.to_dict().items()))
+        pixels = self.transform(Image.new("RGB", (64, 64)))
+        grid = self._patch_grid(pixels)
+        self._num_prefix_tokens = self._count_prefix_tokens(pixels, grid)
         if self._num_prefix_tokens == 0 and (self.include_cls or (self.features == "pooled" and self.pooling == "cls")):
             raise ComponentError(
                 f"{type(self.model).__name__} has no [CLS] token.",
                 option="include_cls" if self.include_cls else "pooling",
                 fix='Set "include_cls" to false.' if self.include_cls else 'Set "pooling" to "pooler".',
             )
-        features = self.encode(pixels[None])
-        self.feature_shape = FeatureShape(num_tokens=features.shape[1], dim=features.shape[2])
+        with torch.no_grad():
+            _, num_tokens, dim = self.encode(pixels[None]).shape
+        is_tokens = config.features == "tokens"
+        self.feature_shape = FeatureShape(
+            num_tokens, dim, grid=grid if is_tokens else None, num_extra_tokens=int(is_tokens and config.include_cls)
+        )
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        pixels: Tensor = self.processor(image, return_tensors="pt")["pixel_values"][0]
-        return pixels
+        return self.transform(image)
 
-    @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         output = self.model(pixel_values=pixels)
         features: Tensor = output.last_hidden_state  # (B, prefix + patches, D)
@@ -75,28 +77,38 @@ class VitEncoder(nn.Module):
         return F.normalize(features.float(), dim=-1) if self.normalize else features.float()
 
     def fingerprint(self) -> str:
-        processing = self.processor.to_dict()
-        facts = (self.model.config.to_json_string(), sorted(map(repr, processing.items())))
+        facts = (self.model.config.to_json_string(), self._processing)
         return weights_fingerprint(self.model, *facts, self.features, self.pooling, self.include_cls, self.normalize)
 
+    def _patch_grid(self, pixels: Tensor) -> tuple[int, int]:
+        """Rows and columns of the patches of one input (3, H, W)."""
+        patch_size = getattr(self.model.config, "patch_size", None)
+        if not isinstance(patch_size, int):
+            raise self._no_patches()
+        height, width = pixels.shape[-2:]
+        return height // patch_size, width // patch_size
+
     @torch.no_grad()
-    def _count_prefix_tokens(self, pixels: Tensor) -> int:
+    def _count_prefix_tokens(self, pixels: Tensor, grid: tuple[int, int]) -> int:
         """Tokens before the patches: [CLS], and registers or a distillation token where the model has them."""
         output = self.model(pixel_values=pixels[None])
-        tokens, patch_size = output.last_hidden_state, getattr(self.model.config, "patch_size", None)
-        if tokens.ndim != 3 or not isinstance(patch_size, int):
-            raise ComponentError(
-                f"{type(self.model).__name__} does not emit a sequence of patch tokens.",
-                option="weights",
-                fix='Encoder "timm" reads other architectures.',
-            )
+        tokens = output.last_hidden_state
+        num_prefix_tokens = int(tokens.shape[1]) - grid[0] * grid[1]
+        # Swin and other pyramids merge their patches; they have a pooler output only.
+        if tokens.ndim != 3 or (num_prefix_tokens < 0 and self.pooling != "pooler"):
+            raise self._no_patches()
         if self.pooling == "pooler" and getattr(output, "pooler_output", None) is None:
             raise ComponentError(
                 f"{type(self.model).__name__} has no pooler output.", option="pooling", fix='Set "pooling" to "cls".'
             )
-        height, width = pixels.shape[-2:]
-        num_prefix_tokens: int = tokens.shape[1] - (height // patch_size) * (width // patch_size)
         return num_prefix_tokens
+
+    def _no_patches(self) -> ComponentError:
+        return ComponentError(
+            f"{type(self.model).__name__} does not emit a sequence of patch tokens.",
+            option="weights",
+            fix='Encoder "timm" reads other architectures.',
+        )
 
 
 def _build_random(architecture: VitArchitecture) -> tuple[nn.Module, ViTImageProcessor]:
@@ -114,13 +126,23 @@ def _build_random(architecture: VitArchitecture) -> tuple[nn.Module, ViTImagePro
 
 def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProcessor]:
     try:
-        with _quiet():
-            config = AutoConfig.from_pretrained(weights)
-            config = getattr(config, "vision_config", config)  # CLIP and SigLIP: the vision tower alone
-            model, found = AutoModel.from_pretrained(
-                weights, config=config, dtype=torch.float32, output_loading_info=True, weights_only=True
-            )
-            processor = AutoImageProcessor.from_pretrained(weights, backend="torchvision")
+        config = load_pretrained(AutoConfig.from_pretrained, weights, option="weights")
+        config = getattr(config, "vision_config", config)  # CLIP and SigLIP: the vision tower alone
+        # What its report holds of weights that were left out (the text tower, a classifier) is checked below.
+        model, found = load_pretrained(
+            AutoModel.from_pretrained,
+            weights,
+            option="weights",
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            weights_only=True,
+        )
+        processor = load_pretrained(
+            AutoImageProcessor.from_pretrained, weights, option="weights", backend="torchvision"
+        )
+    except ComponentError:
+        raise
     except Exception as err:  # transformers raises almost anything on damaged files
         raise _explain(weights, err) from err
     missing = [name for name in found["missing_keys"] if needs_pooler or not name.startswith("pooler.")]
@@ -135,7 +157,7 @@ def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProce
 
 
 def _explain(weights: str, err: Exception) -> ComponentError:
-    reason = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
+    reason = first_line(err)
     if is_local_path(weights):
         return BadCheckpoint(
             f"{weights} cannot be loaded: {reason}",
@@ -149,14 +171,3 @@ def _explain(weights: str, err: Exception) -> ComponentError:
         fix=f"`hf download {weights}`, where there is a network, fills the Hugging Face cache; copy that here.\n"
         'Or save model and image processor into a folder and name it: "weights": "./folder".',
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No report of weights that were left out (the text tower, a classifier): what matters is checked above."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

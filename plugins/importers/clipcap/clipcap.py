@@ -7,11 +7,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from ....core.protocols import BadCheckpoint, ForeignCheckpoint, ForeignFeatures
+from ...libraries.clipcap import CLIPCAP
 from . import ClipCapConfig
 from .layout import METRICS, Shapes, decoder_section, mapping_network
 from .pickles import read_pickle
 
-_ROOT = "clip_project."
 _MODELS = {512: "ViT-B-32", 640: "RN50x4"}  # of its two published checkpoints, by the width of their embeddings
 
 
@@ -25,9 +25,9 @@ class ClipCapImporter:
         """Nothing is read yet."""
 
     def checkpoint(self, shapes: Shapes, embed_dim: int | None) -> ForeignCheckpoint | None:
-        if not any(name.startswith(_ROOT) for name in shapes):
+        if not any(name.startswith(CLIPCAP) for name in shapes):
             return None
-        network = mapping_network(shapes, _ROOT, embed_dim)
+        network = mapping_network(shapes, CLIPCAP, embed_dim)
         sections: dict[str, JsonValue] = {
             "mapper": {"name": "mlp" if network.is_mlp else "clipcap-transformer", **network.options},
             "decoder": decoder_section(shapes, stop_token="."),

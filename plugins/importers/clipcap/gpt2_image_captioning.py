@@ -12,11 +12,10 @@ import torch
 from pydantic import JsonValue
 
 from ....core.protocols import BadCheckpoint, ForeignCheckpoint, ForeignFeatures, unreadable_reason
+from ...libraries.clipcap import NOTEBOOKS, TASK_PROMPT
 from . import ClipCapConfig
 from .layout import METRICS, Shapes, decoder_section, mapping_network
 
-_ROOT = "mapping_network."
-_PROMPT = "task_prefix_embeds"
 # What its three extraction notebooks used, by the width of the embeddings; all of them divided by their length.
 _ENCODERS: Mapping[int, dict[str, JsonValue]] = {
     512: {"name": "clip", "model": "ViT-B-32", "weights": "openai"},
@@ -32,9 +31,9 @@ class Gpt2ImageCaptioningImporter:
         """Nothing is read yet."""
 
     def checkpoint(self, shapes: Shapes, embed_dim: int | None) -> ForeignCheckpoint | None:
-        if not any(name.startswith(_ROOT) for name in shapes):
+        if not any(name.startswith(NOTEBOOKS) for name in shapes):
             return None
-        network = mapping_network(shapes, _ROOT, embed_dim)
+        network = mapping_network(shapes, NOTEBOOKS, embed_dim)
         sections: dict[str, JsonValue] = {
             "mapper": {"name": "mlp" if network.is_mlp else "transformer", **network.options},
             "decoder": decoder_section(shapes),
@@ -42,9 +41,9 @@ class Gpt2ImageCaptioningImporter:
             "metrics": METRICS,
         }
         needed, notices = {}, []
-        if _PROMPT in shapes:
+        if TASK_PROMPT in shapes:
             needed["/decoder/task_prompt"] = (
-                f"It has a trained task prompt of {shapes[_PROMPT][0]} tokens: write the text that it was trained with "
+                f"It has a trained task prompt of {shapes[TASK_PROMPT][0]} tokens: write the text that it was trained with "
                 "(prefix_task_prompt in config.yml)."
             )
         encoder = _ENCODERS.get(network.feature_dim)

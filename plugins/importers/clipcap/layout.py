@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from ....core.protocols import BadCheckpoint
+from ...libraries.clipcap import LANGUAGE_MODEL
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -51,7 +52,7 @@ def mapping_network(shapes: Shapes, root: str, embed_dim: int | None) -> Mapping
 
 def decoder_section(shapes: Shapes, **options: JsonValue) -> dict[str, JsonValue]:
     """GPT-2: tuned whole where the checkpoint holds it, frozen and as published where it does not."""
-    is_tuned = any(name.startswith("gpt.") for name in shapes)
+    is_tuned = any(name.startswith(LANGUAGE_MODEL) for name in shapes)
     return {"name": "gpt2", "weights": "gpt2", "tuning": "full" if is_tuned else "frozen", **options}
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....core.protocols import ComponentError, FeatureShape
+from ...libraries.clipcap import CLIPCAP, TRANSFORMER, renamed
 from . import ClipCapTransformerConfig
 
 _MLP_RATIO = 2  # in all of ClipCap's code
@@ -49,13 +50,7 @@ class ClipCapTransformerMapper(nn.Module):
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
         """Names of this mapper's entries in a checkpoint of ClipCap, and their names here."""
-        roots = {"linear.": "project.", "prefix_const": "prefix_queries", "transformer.layers.": "layers."}
-        return {
-            name: name.removeprefix("clip_project.").replace(root, ours, 1)
-            for name in names
-            for root, ours in roots.items()
-            if name.startswith(f"clip_project.{root}")
-        }
+        return renamed(names, CLIPCAP, TRANSFORMER)
 
 
 class _Layer(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from torch import Tensor, nn
 
 from ....core.protocols import FeatureShape
+from ...libraries.clipcap import CLIPCAP, MLP, NOTEBOOKS, renamed
 from . import MlpConfig
 
 
@@ -32,5 +33,5 @@ class MlpMapper(nn.Module):
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
         """Names of this mapper's entries in a checkpoint of ClipCap or gpt2-image-captioning, and their names here."""
-        roots = ("clip_project.model.", "mapping_network.model.")
-        return {name: f"layers.{name.removeprefix(root)}" for name in names for root in roots if name.startswith(root)}
+        names = list(names)
+        return {**renamed(names, CLIPCAP, MLP), **renamed(names, NOTEBOOKS, MLP)}

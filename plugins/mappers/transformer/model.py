@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ....core.protocols import ComponentError, FeatureShape
+from ...libraries.clipcap import NOTEBOOKS, TRANSFORMER, renamed
 from . import TransformerConfig
 
 
@@ -58,13 +59,7 @@ class TransformerMapper(nn.Module):
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
         """Names of this mapper's entries in a checkpoint of gpt2-image-captioning, and their names here."""
-        roots = {"linear.": "project.", "prefix_const": "prefix_queries", "transformer.layers.": "layers."}
-        return {
-            name: name.removeprefix("mapping_network.").replace(root, ours, 1)
-            for name in names
-            for root, ours in roots.items()
-            if name.startswith(f"mapping_network.{root}")
-        }
+        return renamed(names, NOTEBOOKS, TRANSFORMER)
 
 
 def _check(config: TransformerConfig, features: FeatureShape, embed_dim: int) -> None:

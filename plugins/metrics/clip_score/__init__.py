@@ -25,7 +25,7 @@ class ClipScoreConfig(ComponentConfig):
 
     model: str | TwoTowers | None = Field(
         None,
-        description='open_clip architecture, or one written out. Absent: "ViT-B-32", or what a folder of weights says.',
+        description='open_clip architecture, or one written out. Absent: "ViT-B-32", or what a folder of weights states.',
     )
     weights: Weights = Field(
         "openai",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import open_clip
 import torch
-from PIL import Image, ImageOps
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....core.protocols import (
@@ -20,15 +18,17 @@ from ....core.protocols import (
     Scores,
     UnreadableImage,
     is_local_path,
+    open_image,
     weights_fingerprint,
 )
-from . import ClipScoreConfig
-from .towers import Towers, build_towers
+from ...libraries.open_clip import ClipSource, build_both_towers, clip_transform, find_clip
+from . import ClipScoreConfig, TwoTowers
 
 WEIGHT = 2.5  # Hessel et al., 2021, section 3: stretches the scores to about 0..1
+VOCABULARY_SIZE = 49408  # of CLIP's own tokenizer, which comes with open_clip
 
 
-class ClipScore:
+class ClipScore(nn.Module):
     """2.5 * max(cos(caption, image), 0) per image, and the mean over images.
 
     Captions are read raw, after the prompt "A photo depicts ", and cut at the model's context length. The model runs on
@@ -36,13 +36,18 @@ class ClipScore:
     """
 
     def __init__(self, config: ClipScoreConfig) -> None:
-        """Raises `ComponentError`, `MissingWeights` or `BadCheckpoint`, see `build_towers` and `load_folder`."""
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model without CLIP's own tokenizer."""
+        super().__init__()
         (self.name,) = config.score_names()
         self.config = config
-        towers = _find_towers(config)
-        self.towers, self.transform, self._architecture = towers.model, towers.transform, towers.architecture
+        source = _find_source(config)
+        source.warn_of_unsettled()
+        self.towers = build_both_towers(source)
+        self.transform, pixel_facts = clip_transform(source, self.towers.visual.image_size)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=self.towers.context_length)
-        self._fingerprint = weights_fingerprint(self.towers, towers.preprocessing)[:16]
+        self._architecture = source.name
+        self._fingerprint = weights_fingerprint(self.towers, pixel_facts)[:16]
+        self.eval()
 
     def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
         raise ComponentError(
@@ -62,6 +67,7 @@ class ClipScore:
         if lacking:
             raise DataError(f"{len(lacking)} candidates have no image, the first for image {lacking[0]}.")
         ids = list(candidates)
+        self.to(_accelerator())
         texts = self._embed_texts([candidates[image_id] for image_id in ids])  # (B, D)
         pictures = self._embed_images({image_id: images[image_id] for image_id in ids})  # (B, D)
         similarity = (texts * pictures).sum(dim=-1).clamp(min=0)  # (B,)
@@ -79,12 +85,13 @@ class ClipScore:
     def _combine(self, scores: Tensor, texts: Tensor, references: Sequence[tuple[str, ...]]) -> Tensor:
         return scores
 
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device
+
     @torch.no_grad()
     def _embed_texts(self, captions: Sequence[str]) -> Tensor:
         """L2-normalised text embeddings (B, D) float32, on the CPU."""
-        device = _device()
-        self.towers.to(device)
-        embedded = []
+        device, embedded = self._device(), []
         for start in range(0, len(captions), self.config.batch_size):
             batch = [self.config.prompt + caption for caption in captions[start : start + self.config.batch_size]]
             embedded.append(self.towers.encode_text(self.tokenizer(batch).to(device)).float().cpu())
@@ -93,12 +100,15 @@ class ClipScore:
     @torch.no_grad()
     def _embed_images(self, images: Mapping[ImageId, ImageSource]) -> Tensor:
         """L2-normalised image embeddings (B, D) float32, on the CPU."""
-        device = _device()
-        self.towers.to(device)
-        embedded, sources = [], list(images.items())
+        device, embedded, sources = self._device(), [], list(images.items())
         for start in range(0, len(sources), self.config.batch_size):
             batch = sources[start : start + self.config.batch_size]
-            pixels = torch.stack([self.transform(_open(source, image_id)) for image_id, source in batch])
+            pixels = torch.stack(
+                [
+                    self.transform(open_image(_read(source, image_id), name=_name(source, image_id)))
+                    for image_id, source in batch
+                ]
+            )
             embedded.append(self.towers.encode_image(pixels.to(device)).float().cpu())
         return F.normalize(torch.cat(embedded), dim=-1)
 
@@ -115,29 +125,37 @@ class RefClipScore(ClipScore):
         return torch.where(scores + nearest > 0, 2 * scores * nearest / (scores + nearest), 0.0)
 
 
-def _find_towers(config: ClipScoreConfig) -> Towers:
-    if is_local_path(config.weights) and Path(config.weights).is_dir():
-        if config.model is not None:
-            raise ComponentError("a folder says its own architecture.", option="model", fix='Leave out "model".')
-        from .folders import load_folder  # its transformers is not needed otherwise
-
-        towers = load_folder(Path(config.weights))
-    else:
-        towers = build_towers(config.model or "ViT-B-32", config.weights)
-    towers.model.requires_grad_(False).eval()
-    return towers
+def _find_source(config: ClipScoreConfig) -> ClipSource:
+    is_folder = is_local_path(config.weights) and Path(config.weights).is_dir()
+    model = config.model.model_dump() if isinstance(config.model, TwoTowers) else config.model
+    source = find_clip(model if model or is_folder else "ViT-B-32", config.weights)
+    _require_own_tokenizer(source)
+    return source
 
 
-def _device() -> torch.device:
+def _require_own_tokenizer(source: ClipSource) -> None:
+    text = source.architecture.get("text_cfg", {})
+    assert isinstance(text, dict)
+    other = text.get("hf_tokenizer_name") or text.get("hf_model_name")
+    if other or text.get("vocab_size", VOCABULARY_SIZE) != VOCABULARY_SIZE:
+        raise ComponentError(
+            "this model does not read the vocabulary of CLIP's own tokenizer"
+            + (f' (it needs "{other}").' if other else f" ({VOCABULARY_SIZE} tokens)."),
+            option="model",
+            fix='CLIPScore was defined with "ViT-B-32"; any open_clip model with CLIP\'s tokenizer works.',
+        )
+
+
+def _accelerator() -> torch.device:
     return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
 
 
-def _open(source: ImageSource, image_id: ImageId) -> Image.Image:
-    name = str(source) if isinstance(source, Path) else f"image {image_id}"
+def _name(source: ImageSource, image_id: ImageId) -> str:
+    return str(source) if isinstance(source, Path) else f"image {image_id}"
+
+
+def _read(source: ImageSource, image_id: ImageId) -> bytes:
     try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(source) if isinstance(source, bytes) else source))
-        if image.has_transparency_data:  # on white, as for the encoders
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        return image.convert("RGB")
-    except Exception as err:  # Pillow's decoders raise almost anything on damaged input
-        raise UnreadableImage(f"cannot read the image: {err}", where=name) from err
+        return source.read_bytes() if isinstance(source, Path) else source
+    except OSError as err:
+        raise UnreadableImage(f"cannot read the file: {err.strerror}", where=_name(source, image_id)) from err

@@ -1,0 +1,8 @@
+"""CLIP models from wherever their weights are, built by open_clip, and the pixels that they read."""
+
+from .finder import find_clip
+from .models import build_both_towers, build_vision_tower
+from .pixels import clip_transform
+from .source import ClipSource
+
+__all__ = ["ClipSource", "build_both_towers", "build_vision_tower", "clip_transform", "find_clip"]

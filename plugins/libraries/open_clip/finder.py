@@ -1,0 +1,135 @@
+"""Where a CLIP model comes from: a published tag, a file, a folder, or nowhere (random)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import open_clip
+from open_clip.transform import PreprocessCfg
+
+from ....core.protocols import ComponentError, MissingWeights, is_local_path, nearest
+from .files import read_clip_file
+from .folders import read_clip_folder
+from .source import PREPROCESSING, ClipSource, only_preprocessing
+
+
+def find_clip(model: str | Mapping[str, object] | None, weights: str) -> ClipSource:
+    """Resolves a model (an open_clip name, or an architecture) and weights (a tag, a file, a folder, or "random").
+
+    Raises `ComponentError`, `MissingWeights` or `BadCheckpoint`.
+    """
+    path = Path(weights)
+    if is_local_path(weights) and path.is_dir():
+        if model is not None:
+            raise ComponentError(
+                f"the folder {path} states its own architecture.",
+                option="model",
+                fix='Remove "model" (or set it to null).',
+            )
+        return read_clip_folder(path)
+    if model is None:
+        raise ComponentError(
+            f"{path} is a file, which does not state its architecture.", option="model", fix='Set "model".'
+        )
+    source = _named(model)
+    if weights == "random":
+        return source
+    if is_local_path(weights):
+        state, is_from_openai = read_clip_file(path)
+        source = replace(source, state=state, origin=str(path))
+        return _from_openai(source) if is_from_openai else source
+    return _from_tag(model, weights, source)
+
+
+def _named(model: str | Mapping[str, object]) -> ClipSource:
+    """The architecture without weights, and the preprocessing of all weights published for it, as far as they agree."""
+    if not isinstance(model, str):
+        return ClipSource(model, "an architecture of its own")
+    known = open_clip.list_models()
+    found = open_clip.get_model_config(model) if model in known else None
+    if found is None:
+        close = nearest(model, known)
+        raise ComponentError(
+            f'open_clip has no architecture "{model}".' + (f' Did you mean "{close}"?' if close else ""),
+            option="model",
+            fix="`python -c 'import open_clip; print(open_clip.list_models())'` lists them.",
+        )
+    agreed, unsettled = _published_preprocessing(model)
+    return ClipSource(found, model, preprocessing=agreed, unsettled=unsettled)
+
+
+def _published_preprocessing(model: str) -> tuple[dict[str, object], dict[str, str]]:
+    """Fields in which all weights published for `model` agree; for the others, which of the weights differ."""
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    published = {tag: only_preprocessing(open_clip.get_pretrained_cfg(model, tag)) for tag in tags}
+    agreed, unsettled = {}, {}
+    for key, default in asdict(PreprocessCfg()).items():
+        values = {tag: facts.get(key, default) for tag, facts in published.items()}
+        if key not in PREPROCESSING or not values:
+            continue
+        if len(set(values.values())) == 1:
+            agreed[key] = next(iter(values.values()))
+        else:
+            unsettled[key] = _disagreement(model, key, default, values)
+    return agreed, unsettled
+
+
+def _disagreement(model: str, key: str, default: object, values: Mapping[str, object]) -> str:
+    others: dict[object, list[str]] = {}
+    for tag, value in values.items():
+        if value != default:
+            others.setdefault(value, []).append(f'"{tag}"')
+    differing = "; ".join(f"{value} for {', '.join(tags)}" for value, tags in others.items())
+    return f"{key} = {default} is assumed, but weights published for {model} have {differing}."
+
+
+def _from_openai(source: ClipSource) -> ClipSource:
+    architecture = {**source.architecture, "quick_gelu": True}
+    # Without fields, open_clip's defaults stay, which are OpenAI's.
+    return replace(source, architecture=architecture, preprocessing={}, unsettled={})
+
+
+def _from_tag(model: str | Mapping[str, object], tag: str, source: ClipSource) -> ClipSource:
+    known = open_clip.list_pretrained_tags_by_model(model) if isinstance(model, str) else []
+    published = open_clip.get_pretrained_cfg(model, tag) if known else {}
+    if not published:
+        close = nearest(tag, known)
+        raise ComponentError(
+            f'no weights "{tag}" are published for this architecture.' + (f' Did you mean "{close}"?' if close else ""),
+            option="weights",
+            fix=f'Published: {", ".join(known) or "none"}. Or name a local file ("./clip.safetensors"), or "random".',
+        )
+    try:
+        file = Path(open_clip.download_pretrained(published))
+    except (OSError, RuntimeError) as err:
+        raise MissingWeights(
+            f'the weights "{tag}" of {model} are not on this machine and cannot be fetched ({type(err).__name__}).',
+            option="weights",
+            fix=_where_to_put(published),
+        ) from err
+    state, is_from_openai = read_clip_file(file)
+    # The tag knows better than the architecture: "ViT-B-32" with the tag "openai" is a quick-GELU model.
+    quick_gelu = published.get("quick_gelu", source.architecture.get("quick_gelu", False)) or is_from_openai
+    return replace(
+        source,
+        architecture={**source.architecture, "quick_gelu": quick_gelu},
+        state=state,
+        origin=f"{file} ({tag})",
+        preprocessing=only_preprocessing(published),
+        unsettled={},
+    )
+
+
+def _where_to_put(published: Mapping[str, str]) -> str:
+    repository, _, name = published.get("hf_hub", "").rpartition("/")
+    if repository and not name:  # a whole repository, whose open_clip_config.json says what the weights need
+        return (
+            f"`hf download {repository}`, where there is a network, fills the Hugging Face cache; copy that here.\n"
+            f'Or `hf download {repository} --local-dir clip`, and set "weights" to "./clip" in place of "model".'
+        )
+    if repository:
+        return f'`hf download {repository} {name}`, and set "weights" to that file ("./{name}").'
+    activation = ' Its model must be named with "-quickgelu".' if published.get("quick_gelu") else ""
+    return f'Fetch {published["url"]} and set "weights" to the file ("./{Path(published["url"]).name}").{activation}'

@@ -1,0 +1,87 @@
+"""Loading with transformers: quietly, and never running code that comes with the files. Image processors as transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from PIL.Image import Image
+from torch import Tensor
+from transformers import logging
+
+from ...core.protocols import BadCheckpoint, Box, CentreSquare, ImageTransform, image_transform, whole_image
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor
+
+LoadedT = TypeVar("LoadedT")
+
+
+def load_pretrained(load: Callable[..., LoadedT], source: str, *, option: str | None, **settings: object) -> LoadedT:
+    """`load(source, **settings)` for a `from_pretrained` of transformers, quietly.
+
+    Where the files name code of their own ("auto_map"), transformers asks on the terminal whether to run it. Here it is
+    never run: transformers' own class is used where there is one, otherwise `BadCheckpoint` is raised. All other
+    exceptions of `load` pass through.
+    """
+    try:
+        with quiet():
+            return load(source, trust_remote_code=False, **settings)
+    except ValueError as err:
+        if "trust_remote_code" not in str(err):
+            raise
+        raise BadCheckpoint(
+            f'{source} needs Python code that comes with its files ("auto_map"), which capfw never runs.',
+            option=option,
+            fix='Name weights of an architecture that transformers itself has ("model_type" in config.json).',
+        ) from err
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' progress bars and reports off the screen; the callers check what the reports hold."""
+    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bar:
+            logging.enable_progress_bar()
+
+
+def first_line(err: Exception) -> str:
+    """The first line of an exception's text that is not blank; without text, the name of its class."""
+    return next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
+
+
+def processor_transform(processor: BaseImageProcessor) -> ImageTransform:
+    """The transform of an encoder whose pixels are those of an image processor of transformers."""
+    return image_transform(_ProcessorPixels(processor), keeps=_kept_part(processor))
+
+
+class _ProcessorPixels:
+    """Pixels (3, H, W) float32 of one RGB image."""
+
+    def __init__(self, processor: BaseImageProcessor) -> None:
+        self._processor = processor
+
+    def __call__(self, image: Image) -> Tensor:
+        pixels: Tensor = self._processor(image, return_tensors="pt")["pixel_values"][0]
+        return pixels
+
+
+def _kept_part(processor: Any) -> Callable[[int, int], Box] | None:
+    """The box that a processor keeps, where it resizes and crops as transformers' processors usually do; else None."""
+    steps = ("_preprocess", "resize", "center_crop")
+    owners = {next((cls for cls in type(processor).__mro__ if step in vars(cls)), None) for step in steps}
+    if len(owners) > 1 or not processor.do_resize:  # one of the steps is the processor's own
+        return None
+    size, crop = processor.size, getattr(processor, "crop_size", None)
+    if not getattr(processor, "do_center_crop", None):
+        return whole_image if size.height and size.width else None
+    if size.shortest_edge and crop.height == crop.width <= size.shortest_edge:
+        return CentreSquare(crop.width / size.shortest_edge)
+    return whole_image if (size.height, size.width) == (crop.height, crop.width) else None
