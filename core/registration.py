@@ -89,6 +89,8 @@ def _check_component(component: Component, kind: Kind) -> None:
     for field in ("name", "target", "summary", "source"):
         if not isinstance(getattr(component, field), str):
             raise PluginError(f"{what}: {field} must be a string, not {getattr(component, field)!r:.40}")
+    if isinstance(component.revision, bool) or not isinstance(component.revision, int) or component.revision < 1:
+        raise PluginError(f"{what}: revision must be a whole number from 1 up, not {component.revision!r:.40}")
     if not _NAME.fullmatch(component.name):
         raise PluginError(f"{what}: names are kebab-case (small letters, digits, single hyphens)")
     if not _TARGET.fullmatch(component.target):

@@ -84,6 +84,12 @@ class RunSpec(BaseModel):
     metrics: tuple[_PartField, ...] = Field(min_length=1, description="How to score captions.")
     run_dir: OutputPath = Field(description="Folder of everything this run writes.")
 
+    @property
+    def components(self) -> tuple[tuple[Kind, Component], ...]:
+        """Every component that the spec names, with its kind, in the order of the sections."""
+        parts = (self.data, self.encoder, self.mapper, self.decoder, *self.metrics)
+        return tuple((part.kind, part.component) for part in parts if part is not None)
+
     def to_json(self) -> dict[str, object]:
         """The resolved spec, every default written in, as JSON values; `load_spec` reads it back unchanged.
 

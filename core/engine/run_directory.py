@@ -175,9 +175,9 @@ def versions() -> dict[str, str]:
 def providers(spec: RunSpec, registry: Registry) -> dict[str, dict[str, str]]:
     """For each component of the spec ("encoder clip"), the plugin, distribution and version it comes from."""
     found = {}
-    for part in (spec.data, spec.encoder, spec.mapper, spec.decoder, *spec.metrics):
-        if part is not None and (plugin := registry.provider(part.kind, part.name)):
-            found[f"{part.kind} {part.name}"] = {
+    for kind, component in spec.components:
+        if plugin := registry.provider(kind, component.name):
+            found[f"{kind} {component.name}"] = {
                 "plugin": plugin.name,
                 "distribution": plugin.distribution,
                 "version": plugin.version,

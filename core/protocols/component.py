@@ -60,6 +60,9 @@ class Component:
     `capfw init` writes when the component is chosen (none: those without a default are the user's to set), and
     `is_recommended` lets it choose the component when the user names none.
 
+    `revision` stands for the code of an installed release: raise it in a release that computes other values from the
+    same weights and options. In an editable or local install a hash of the sources takes its place.
+
     `write_example` is for a component that reads files of the user's, which `example` can only name: it writes the
     smallest such files into an empty folder and returns the configuration that reads them. The conformance kit then
     builds that one. What it needs beyond the standard library it imports itself.
@@ -74,6 +77,7 @@ class Component:
     starter: ComponentConfig | None = None
     is_recommended: bool = False
     write_example: Callable[[Path], ComponentConfig] | None = None
+    revision: int = 1
 
     def load(self) -> type:
         """Imports the heavy half and returns its class.

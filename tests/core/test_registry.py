@@ -102,6 +102,7 @@ BROKEN = {
     ),
     "bad-config": ("@hookimpl\ndef register_encoders():\n    return [made(config=dict)]", "ComponentConfig"),
     "bad-example": ("@hookimpl\ndef register_encoders():\n    return [made(example={})]", "example must be"),
+    "bad-revision": ("@hookimpl\ndef register_encoders():\n    return [made(revision='2')]", "revision must be"),
     "other-api": ("capfw_api = 99\n" + GOOD, "99"),
 }
 
