@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .core.engine.captioner import Captioner as Captioner
-    from .core.engine.evaluate import Evaluation as Evaluation
-    from .core.engine.importing import import_checkpoint as import_checkpoint
-    from .core.engine.importing_features import import_features as import_features
+    from .core.engine.evaluation import Evaluation as Evaluation
+    from .core.engine.importing.checkpoints import import_checkpoint as import_checkpoint
+    from .core.engine.importing.features import import_features as import_features
     from .core.engine.run import RunResult as RunResult
     from .core.engine.run import evaluate_run as evaluate_run
     from .core.engine.run import run as run
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "CapfwError": ".core.errors",
     "Captioner": ".core.engine.captioner",
-    "Evaluation": ".core.engine.evaluate",
+    "Evaluation": ".core.engine.evaluation",
     "Registry": ".core.registry",
     "RunResult": ".core.engine.run",
     "RunSpec": ".core.spec",
     "evaluate_run": ".core.engine.run",
     "hookimpl": ".core.protocols",
-    "import_checkpoint": ".core.engine.importing",
-    "import_features": ".core.engine.importing_features",
+    "import_checkpoint": ".core.engine.importing.checkpoints",
+    "import_features": ".core.engine.importing.features",
     "load_part": ".core.spec",
     "load_spec": ".core.spec",
     "run": ".core.engine.run",

@@ -22,10 +22,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from capfw import load_spec
-from capfw.core.engine.batches import Captions
-from capfw.core.engine.build import build_model, prepare_assets
+from capfw.core.engine.build import build_decoder, prepare_assets
+from capfw.core.engine.inputs.captions import Captions
 from capfw.core.engine.model import CaptioningModel
-from capfw.core.protocols import FeatureShape, GreedyOptions, Sample
+from capfw.core.protocols import FeatureShape, GreedyOptions, MemorySource, Prefix, Sample
 from capfw.core.scoring import read_references
 
 BATCH_SIZE, PADDED_LENGTH, NUM_STEPS, NUM_IMAGES, REPEATS = 64, 50, 4, 64, 3
@@ -45,7 +45,7 @@ def samples_of(arguments: list[str]) -> list[Sample]:
     """Images' ids and references; the images themselves are not needed."""
     if arguments:
         references, _ = read_references(Path(arguments[0]))
-        return [Sample(image_id, b"", captions) for image_id, captions in references.items()]
+        return [Sample(image_id, MemorySource(b""), captions) for image_id, captions in references.items()]
     from capfw import load_part
 
     return list(load_part("dataset", {"name": "shapes"}).build().samples("train"))
@@ -57,9 +57,12 @@ class Bench:
     def __init__(self, samples: list[Sample], folder: Path) -> None:
         spec = load_spec(SPEC)
         prepare_assets(spec, samples, folder)
-        self.model: CaptioningModel = build_model(spec, FEATURES, folder)
+        decoder = build_decoder(spec, folder)
+        mapper = spec.mapper.build(features=FEATURES, embed_dim=decoder.embed_dim)
+        self.model = CaptioningModel(mapper, decoder, FEATURES)
         self.captions = Captions(samples, self.model.as_decoder, PADDED_LENGTH)
         self.features = torch.randn(len(samples), 1, FEATURES.dim)
+        self.seeds = torch.arange(NUM_IMAGES)  # greedy captions do not depend on them
         self.num_references = round(len(self.captions) / len(samples))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
 
@@ -77,15 +80,19 @@ class Bench:
 
     def loss(self, features: Tensor, numbers: np.ndarray) -> Tensor:
         """The way of capfw: padded to the longest of a batch of like lengths, logits where there is a target."""
-        total, count = self.model(features, self.captions.tokens(numbers, features.device))
-        return total / count
+        tokens = self.captions.tokens(numbers, features.device)
+        return self.model.weighted_nll(self.prefix(features), tokens, tokens.mask.float()) / tokens.mask.sum()
+
+    def prefix(self, features: Tensor) -> Prefix:
+        """The prefix of features (B, N, D)."""
+        return Prefix(self.model.as_mapper(features))
 
     def notebooks_loss(self, features: Tensor, numbers: np.ndarray) -> Tensor:
         """Padded to 50 tokens, logits at every position."""
         batch = self.captions.tokens(numbers, features.device)
         room = (0, PADDED_LENGTH - batch.ids.shape[1])
         ids, mask = functional.pad(batch.ids, room), functional.pad(batch.mask, room)
-        prefix, network = self.model.prefix(features), self.model.decoder.model
+        prefix, network = self.prefix(features).vectors, self.model.decoder.model
         inputs = torch.cat([prefix, network.get_input_embeddings()(ids)], dim=1)  # (B, P + 50, E)
         seen = torch.cat([torch.ones(prefix.shape[:2], dtype=torch.bool), mask], dim=1)
         logits = network(inputs_embeds=inputs, attention_mask=seen.long(), use_cache=False).logits  # (B, P + 50, V)
@@ -94,7 +101,10 @@ class Bench:
 
     def caption(self) -> list[list[int]]:
         """The way of capfw: each image once, one position a step."""
-        return self.model.generate(self.features[:NUM_IMAGES], GreedyOptions(max_tokens=20)).ids
+        self.model.eval()
+        return self.model.generate(
+            self.prefix(self.features[:NUM_IMAGES]), GreedyOptions(max_tokens=20), self.seeds
+        ).ids
 
     @torch.no_grad()
     def notebooks_caption(self) -> list[list[int]]:
@@ -102,10 +112,12 @@ class Bench:
         self.model.eval()
         network, made = self.model.decoder.model, []
         for _ in range(self.num_references):
-            inputs = self.model.prefix(self.features[:NUM_IMAGES])  # (B, P, E), growing
+            inputs = self.prefix(self.features[:NUM_IMAGES]).vectors  # (B, P, E), growing
             ids = torch.empty(NUM_IMAGES, 0, dtype=torch.int64)
             while ids.shape[1] < 20 and not (ids == self.model.decoder.stop_id).any(1).all():
-                chosen = network(inputs_embeds=inputs, use_cache=False).logits[:, -1].argmax(-1, keepdim=True)
+                logits = network(inputs_embeds=inputs, use_cache=False).logits[:, -1]
+                logits[:, self.model.decoder.tokenizer.unk_token_id] = -torch.inf  # capfw never writes [UNK] either
+                chosen = logits.argmax(-1, keepdim=True)
                 ids = torch.cat([ids, chosen], dim=1)
                 inputs = torch.cat([inputs, network.get_input_embeddings()(chosen)], dim=1)
             made = ids.tolist()

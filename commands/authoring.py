@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core.scaffold import PLUGIN_KINDS
-from .shared import registry_of
+from ..core.authoring.scaffold import PLUGIN_KINDS
+from .arguments import registry_of
 
 if TYPE_CHECKING:
     from ..core.protocols import Kind
@@ -21,7 +21,7 @@ def new() -> None:
 
 @new.command("plugin")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(PLUGIN_KINDS)), required=True, help="What it plugs in.")
+@click.option("--kind", type=click.Choice(PLUGIN_KINDS), required=True, help="What it plugs in.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path(), help="Folder to write NAME/ into; default: here."
 )
@@ -31,7 +31,7 @@ def new_plugin(ctx: click.Context, name: str, kind: Kind, output: Path) -> None:
 
     The folder NAME/ (say, capfw-tiny-eye) gets a component, its tests, a README and a spec.
     """
-    from ..core import scaffold
+    from ..core.authoring import scaffold
 
     made = scaffold.new_plugin(name, kind, registry=registry_of(ctx), output=output)
     click.echo(

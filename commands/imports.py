@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .shared import SET, SPEC, load, registry_of
+from .arguments import SET, SPEC, load, registry_of
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
 FORMAT = click.option("--format", "format_name", help="An importer (`capfw plugins` lists them); by default, as found.")
@@ -38,7 +38,7 @@ def checkpoint(
 
     changes = dict(map(parse_override, overrides))
     registry = registry_of(ctx)
-    from ..core.engine.importing import import_checkpoint
+    from ..core.engine.importing.checkpoints import import_checkpoint
 
     made = import_checkpoint(file, run_dir, format_name=format_name, overrides=changes, registry=registry)
     for notice in made.notices:
@@ -61,7 +61,7 @@ def features(ctx: click.Context, file: Path, spec: Path, format_name: str | None
     A few of those in FILE are first compared with what SPEC's encoder makes of the same images.
     """
     loaded, registry = load(ctx, spec, overrides)
-    from ..core.engine.importing_features import import_features
+    from ..core.engine.importing.features import import_features
 
     made = import_features(file, loaded, format_name=format_name, registry=registry)
     for split, num_images in made.num_images.items():

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .shared import SET, registry_of
+from .arguments import SET, registry_of
 
 if TYPE_CHECKING:
+    from ..core.authoring.first_spec import Checked
     from ..core.protocols import Kind
     from ..core.registry import Registry
-    from ..core.starter import Checked
 
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -52,8 +52,8 @@ def init(
     Beside it goes the JSON Schema with which an editor completes it. On a terminal, missing files and parts are asked
     for. The captions are checked before anything is written.
     """
+    from ..core.authoring.first_spec import Wishes, draft, require_free, write
     from ..core.spec import parse_override
-    from ..core.starter import Wishes, draft, require_free, write
 
     require_free(output, is_forced=force)
     registry = registry_of(ctx)
@@ -91,7 +91,7 @@ def _ask_for_files(images: Path | None, captions: Path | None) -> tuple[Path, Pa
 
 def _ask_for_names(registry: Registry, names: dict[Kind, str]) -> None:
     """Asks for the parts that were not named, proposing the recommended ones; a mapper follows from the encoder."""
-    from ..core.starter import propose
+    from ..core.authoring.first_spec import propose
 
     kinds: tuple[Kind, ...] = ("encoder", "decoder")
     for kind in kinds:
@@ -103,8 +103,8 @@ def _ask_for_names(registry: Registry, names: dict[Kind, str]) -> None:
 
 def _check(raw: dict[str, Any], registry: Registry, output: Path, *, is_asking: bool) -> Checked:
     """Checks spec and data; where rows are wrong, and one may ask, offers to leave them out."""
+    from ..core.authoring.first_spec import check
     from ..core.errors import DataError, SpecError
-    from ..core.starter import check
 
     hint = f"{output} was not written; --set POINTER=VALUE sets an option in it"
     try:
@@ -128,7 +128,7 @@ def _check(raw: dict[str, Any], registry: Registry, output: Path, *, is_asking: 
 
 
 def _print_summary(raw: dict[str, Any], checked: Checked, registry: Registry, output: Path) -> None:
-    from ..core.starter import SCHEMA_FILE
+    from ..core.authoring.first_spec import SCHEMA_FILE
 
     for warning in checked.warnings:
         click.echo(warning, err=True)

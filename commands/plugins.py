@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import AS_JSON, registry_of
+from .arguments import AS_JSON, registry_of
 
 if TYPE_CHECKING:
     from ..core.conformance import CheckResult
@@ -62,7 +62,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from ..core.describe import describe
+    from ..core.protocols import KINDS
+    from ..core.spec.describe import describe
 
     found = describe(registry_of(ctx), name)
     if as_json:
@@ -76,7 +77,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         for option in about.options:
             default = "required" if option.is_required else f"default {json.dumps(option.default)}"
             click.echo(f"  {option.name}: {option.type}; {default}\n      {option.description}")
-        place = "On the command line" if about.kind == "importer" else "In a spec"
+        place = "On the command line" if KINDS[about.kind].section is None else "In a spec"
         click.echo(f"{place}:\n  {about.fragment}")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import AS_JSON, SET, SPEC, load, print_scores, registry_of
+from .arguments import AS_JSON, SET, SPEC, load, print_scores, registry_of
 
 if TYPE_CHECKING:
     from ..core.engine.run import RunResult, Stage
@@ -17,11 +17,21 @@ if TYPE_CHECKING:
 
 def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: Stage) -> RunResult:
     loaded, registry = load(ctx, spec, overrides)
-    from ..core.engine.progress import ProgressDisplay
+    from ..core.engine.observing.progress import ProgressDisplay
     from ..core.engine.run import run
 
     with ProgressDisplay() as display:
-        return run(loaded, registry=registry, observers=[display], until=until)
+        result = run(loaded, registry=registry, observers=[display], until=until)
+    _leave_printing_to_the_main_process(ctx)
+    return result
+
+
+def _leave_printing_to_the_main_process(ctx: click.Context) -> None:
+    """Ends the others: each of the processes that `torchrun` started runs this command."""
+    from ..core.engine.opening import is_main_process
+
+    if not is_main_process():
+        ctx.exit(0)
 
 
 @click.command("run")
@@ -80,18 +90,19 @@ def evaluate(
 ) -> None:
     """Caption and score a split with a trained run.
 
-    RUN_DIR's best checkpoint is used. --set changes /generate, /metrics, /data or /features/store.
+    RUN_DIR's best checkpoint is used. --set changes /generate, /metrics, /data, /seed or /features/store.
     """
     from ..core.spec import parse_override
 
     changes = dict(map(parse_override, overrides))
-    from ..core.engine.progress import ProgressDisplay
+    from ..core.engine.observing.progress import ProgressDisplay
     from ..core.engine.run import evaluate_run
 
     with ProgressDisplay() as display:
         evaluation = evaluate_run(
             run_dir, split, overrides=changes, output=output, registry=registry_of(ctx), observers=[display]
         )
+    _leave_printing_to_the_main_process(ctx)
     if as_json:
         click.echo(
             json.dumps(

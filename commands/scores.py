@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .shared import AS_JSON, print_scores, registry_of
+from .arguments import AS_JSON, print_scores, registry_of
 
 if TYPE_CHECKING:
     from ..core.errors import CapfwError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .shared import AS_JSON, SET, SPEC, load, registry_of
+from .arguments import AS_JSON, SET, SPEC, load, registry_of
 
 
 @click.command()
@@ -44,7 +44,7 @@ def validate(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json
 @click.pass_context
 def schema(ctx: click.Context) -> None:
     """Print the JSON Schema of a spec over everything installed."""
-    from ..core.schema import json_schema
+    from ..core.spec.schema import json_schema
 
     click.echo(json.dumps(json_schema(registry_of(ctx)), indent=2))
 

@@ -14,6 +14,26 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return lowered[matches[0]] if matches else None
 
 
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`Did you mean "..."?` with the known name most like `word`; empty when nothing is close."""
+    close = nearest(word, known)
+    return f'Did you mean "{close}"?' if close else ""
+
+
+def choices(heading: str, known: Iterable[str], word: object = None) -> str:
+    """`Registered: a, b.  Did you mean "b"?`: the known names under a heading, and the one most like `word`."""
+    names = list(known)
+    hint = suggestion(word, names) if isinstance(word, str) else ""
+    return f"{heading}: {', '.join(names) or 'none'}.  {hint}".rstrip()
+
+
+def listed(items: Sequence[object], most: int, *, between: str = ", ") -> str:
+    """The first items, `most` of them at the most, and how many more there are."""
+    shown = between.join(map(str, items[:most]))
+    rest = len(items) - most
+    return shown + f"{between if between.isspace() else ' '}and {rest} more" * (rest > 0)
+
+
 class CapfwWarning(UserWarning):
     """Something a user should know of a result; the engine passes it on as a notice."""
 
@@ -71,10 +91,14 @@ class DataError(CapfwError):
     exit_code = 2
 
 
-class UnreadableImage(DataError):
-    """An image cannot be decoded."""
+class UnreadableSource(DataError):
+    """The bytes of a sample cannot be read, or an encoder's transform cannot decode them."""
 
     exit_code = 1
+
+
+class UnreadableImage(UnreadableSource):
+    """The bytes of a sample are no image that can be decoded."""
 
 
 class PluginError(CapfwError):

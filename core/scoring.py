@@ -7,15 +7,16 @@ import json
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from .errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError
-from .protocols import ComponentConfig, ImageId, ImageMetric, ImageSource, Metric, Scores
+from .errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError, listed
+from .protocols import Captioned, ComponentConfig, ImageId, Metric, MetricConfig, Scores, narrowed
 from .registry import Registry
 from .spec import Part, load_part
 
@@ -52,7 +53,8 @@ def choose_metrics(registry: Registry, chosen: str | None = None) -> list[Metric
     """
     if chosen is None:
         usual = [(each, _default_config(each.config)) for each in registry.components("metric")]
-        return [Part("metric", each, config).build() for each, config in usual if config and not config.needs()]
+        chosen_parts = [Part("metric", each, config) for each, config in usual if config]
+        return [part.build() for part in chosen_parts if not narrowed(part.config, MetricConfig).needs()]
     try:
         sections = json.loads(chosen) if chosen.lstrip().startswith("[") else chosen.split(",")
     except ValueError as err:
@@ -81,7 +83,7 @@ def _parts(sections: Sequence[object], registry: Registry) -> list[Part]:
         except SpecError as err:
             problems += [Problem(f"/{index}{each.pointer}", each.message, each.fix) for each in err.problems]
             continue
-        if "images" in part.config.needs():  # said before its weights are fetched
+        if "images" in narrowed(part.config, MetricConfig).needs():  # said before its weights are fetched
             what = f'"{part.name}" looks at the images, and files of captions have none.'
             problems.append(Problem(f"/{index}", what, "Leave it out here, or score a run with `capfw evaluate`."))
         parts.append(part)
@@ -122,37 +124,53 @@ def score_files(
     left_out = ((missing, "no candidate"), (extra, "no references"))
     notices = [f"Left out: {_count(ids)} with {what}." for ids, what in left_out if ids]
     if duplicates:
-        notices.append(f"The first of several candidates counts for {_count(duplicates)}: {_listed(duplicates)}.")
-    corpus, per_image, warned = apply_metrics(metrics, {i: captions[i] for i in shared}, {i: known[i] for i in shared})
+        notices.append(
+            f"The first of several candidates counts for {_count(duplicates)}: {listed(duplicates, _NUM_SHOWN)}."
+        )
+    captioned = Captioned({i: captions[i] for i in shared}, {i: known[i] for i in shared})
+    found = apply_metrics(metrics, captioned)
     signature = {
         "num_images": len(shared),
         "num_left_out": len(known.keys() ^ captions.keys()),
         "candidates": {"file": candidates.name, "sha256": captions_digest},
         "references": {"file": references.name, "sha256": known_digest},
-        "metrics": [dict(metric.signature()) for metric in metrics],
+        "metrics": [{**m.signature(), **d} for m, d in zip(metrics, found.details, strict=True)],
     }
-    return FileScores(corpus, per_image, signature, (*notices, *warned))
+    return FileScores(found.corpus, found.per_image, signature, (*notices, *found.notices))
+
+
+@dataclass(frozen=True)
+class MetricScores:
+    """What metrics found: corpus and per-image values by score name, each metric's details in order, and notices."""
+
+    corpus: Mapping[str, float]
+    per_image: Mapping[str, Mapping[ImageId, float]]
+    details: Sequence[Mapping[str, str]]
+    notices: Sequence[str]
 
 
 def apply_metrics(
-    metrics: Iterable[Metric],
-    candidates: Mapping[ImageId, str],
-    references: Mapping[ImageId, tuple[str, ...]],
-    images: Mapping[ImageId, ImageSource] | None = None,
-) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[str]]:
-    """Corpus values, per-image values, and notices: of candidates without a word, and the texts of `CapfwWarning`s.
+    metrics: Sequence[Metric],
+    captioned: Captioned,
+    *,
+    around: Callable[[Metric], AbstractContextManager[object]] = nullcontext,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> MetricScores:
+    """Scores by every metric, with notices: of candidates without a word, and the texts of `CapfwWarning`s.
 
-    Other warnings go their usual way.
-    Raises `DataError` for a metric that looks at the images where there are none, and `PluginError` for one that fails, or
+    Each metric scores within `around(metric)`; `progress(done, total)` counts metrics. Other warnings go their usual way.
+    Raises `DataError` for a metric that reads the images where there are none, and `PluginError` for one that fails, or
     that yields a score which another has yielded already.
     """
     corpus: dict[str, float] = {}
     per_image: dict[str, dict[ImageId, float]] = {}
-    notices = _notices_of(candidates)
+    details: list[Mapping[str, str]] = []
+    notices = _notices_of(captioned.candidates)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CapfwWarning)
-        for metric in metrics:
-            scores = _apply(metric, candidates, references, images)
+        for number, metric in enumerate(metrics):
+            with around(metric):
+                scores = _apply(metric, captioned)
             if repeated := sorted(corpus.keys() & scores.corpus.keys()):
                 raise PluginError(
                     f"{type(metric).__name__} yields {', '.join(repeated)}, which another metric has yielded already.",
@@ -160,12 +178,14 @@ def apply_metrics(
                 )
             corpus.update(scores.corpus)
             per_image.update({name: dict(values) for name, values in scores.per_image.items()})
+            details.append(dict(scores.details))
+            progress(number + 1, len(metrics))
     for warning in caught:
         if issubclass(warning.category, CapfwWarning):
             notices.append(str(warning.message))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return corpus, per_image, notices
+    return MetricScores(corpus, per_image, details, notices)
 
 
 def _notices_of(candidates: Mapping[ImageId, str]) -> list[str]:
@@ -175,31 +195,18 @@ def _notices_of(candidates: Mapping[ImageId, str]) -> list[str]:
         return []
     return [
         f"Found no word in {len(wordless)} of {len(candidates)} candidates (empty, or only white space and punctuation): "
-        f"{_listed(wordless)}. Each is scored as it is."
+        f"{listed(wordless, _NUM_SHOWN)}. Each is scored as it is."
     ]
 
 
-def _apply(
-    metric: Metric,
-    candidates: Mapping[ImageId, str],
-    references: Mapping[ImageId, tuple[str, ...]],
-    images: Mapping[ImageId, ImageSource] | None,
-) -> Scores:
-    name = type(metric).__name__
-    if isinstance(metric, ImageMetric) and images is None:
-        raise DataError(
-            f"{name} looks at the images, and files of captions have none.",
-            fix="Leave it out here, or score a run with `capfw evaluate`.",
-        )
+def _apply(metric: Metric, captioned: Captioned) -> Scores:
     try:
-        if isinstance(metric, ImageMetric) and images is not None:
-            return metric.score_images(candidates, references, images)
-        return metric.score(candidates, references)
+        return metric.score(captioned)
     except CapfwError:
         raise
     except Exception as err:  # a metric may be a stranger's code
         raise PluginError(
-            f"metric {name} ({type(metric).__module__}) failed: {type(err).__name__}: {err}",
+            f"metric {type(metric).__name__} ({type(metric).__module__}) failed: {type(err).__name__}: {err}",
             fix="`capfw --debug ...` shows where. Leave the metric out to have the other scores.",
         ) from err
 
@@ -215,7 +222,7 @@ def read_candidates(file: Path, *, allow_duplicates: bool = False) -> tuple[dict
     repeated = [i for i, count in Counter(image_id for image_id, _ in entries).items() if count > 1]
     if repeated and not allow_duplicates:
         raise DataError(
-            f"{_count(repeated)} with more than one caption: {_listed(repeated)}.",
+            f"{_count(repeated)} with more than one caption: {listed(repeated, _NUM_SHOWN)}.",
             where=str(file),
             fix="Keep one candidate per image, or let the first count: allow_duplicates=True, on the command line "
             "--allow-duplicates.",
@@ -264,7 +271,8 @@ def _entries(content: object, file: Path, wanted: str) -> list[tuple[ImageId, st
 
 
 def _unrelated(captions: Sequence[ImageId], known: Sequence[ImageId], candidates: Path, references: Path) -> DataError:
-    fix = f"Image ids here: {_listed(captions)}; there: {_listed(known)}. Write them alike, or name the file that belongs."
+    here, there = listed(captions, _NUM_SHOWN), listed(known, _NUM_SHOWN)
+    fix = f"Image ids here: {here}; there: {there}. Write them alike, or name the file that belongs."
     return DataError(f"no image of this file has references in {references}.", where=str(candidates), fix=fix)
 
 
@@ -273,13 +281,8 @@ def _unpaired(ids: Sequence[ImageId], what: str, file: Path, option: str, others
     fix = f"Complete the file, or have these images left out: {option}=True, on the command line {flag}."
     if {str(i) for i in ids} & {str(i) for i in others}:
         fix = "Some ids are text in one file and numbers in the other: write them alike."
-    return DataError(f"{_count(ids)} with {what}: {_listed(ids)}.", where=str(file), fix=fix)
+    return DataError(f"{_count(ids)} with {what}: {listed(ids, _NUM_SHOWN)}.", where=str(file), fix=fix)
 
 
 def _count(ids: Collection[ImageId]) -> str:
     return f"{len(ids)} image{'s' * (len(ids) != 1)}"
-
-
-def _listed(ids: Sequence[ImageId]) -> str:
-    shown = ", ".join(str(i) for i in ids[:_NUM_SHOWN])
-    return shown + (f" and {len(ids) - _NUM_SHOWN} more" if len(ids) > _NUM_SHOWN else "")

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from capfw.core.describe import Description, Option, describe, options_of
 from capfw.core.protocols import KINDS, AverageBeamOptions, BeamOptions, GreedyOptions, NucleusOptions
 from capfw.core.registry import Registry
-from capfw.core.settings import FeatureSettings, TrainSettings
-from capfw.core.spec import SECTIONS, RunSpec
+from capfw.core.spec import RunSpec
+from capfw.core.spec.describe import Description, Option, describe, options_of
+from capfw.core.spec.settings import FeatureSettings, TrainSettings
 
 FOLDER = Path(__file__).resolve().parent
-HEADINGS = {"dataset": "Data sets"}  # where the plural of the kind will not do
 INTRODUCTION = """\
 # Reference
 
@@ -41,8 +41,8 @@ def reference() -> str:
     """The page of every component of the distribution capfw."""
     registry = Registry.discover(only=["capfw"])
     parts = [INTRODUCTION]
-    for kind in KINDS:
-        parts.append(f"## {HEADINGS.get(kind, f'{kind.capitalize()}s')}\n")
+    for kind, row in KINDS.items():
+        parts.append(f"## {row.plural}\n")
         for component in registry.components(kind):
             [about] = describe(registry, f"{kind}/{component.name}")
             parts.append(_section(about))
@@ -52,7 +52,7 @@ def reference() -> str:
 def spec_page(text: str) -> str:
     """`text`, the page of the spec, with the tables between `<!-- table: NAME -->` and `<!-- end -->` written anew."""
     tables = {"spec": _spec_table()}
-    tables |= {name: "\n".join(map(_settings, models)) for name, models in TABLES.items()}
+    tables |= {name: "\n".join(_settings(name, model) for model in models) for name, models in TABLES.items()}
     for name, table in tables.items():
         marked = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text, count = marked.subn(lambda match, table=table: f"{match[1]}\n{table}\n{match[2]}", text)
@@ -77,18 +77,23 @@ def _section(about: Description) -> str:
     return "\n".join(lines)
 
 
-def _settings(model: type[BaseModel]) -> str:
-    """The table of a model; a model that is one of several begins with the tag that chooses it."""
+def _settings(section: str, model: type[BaseModel]) -> str:
+    """The table of the model of a section; a model that is one of several begins with the tag that chooses it."""
+    by_default = {row.section: dict(row.default) for row in KINDS.values() if row.default}
+    options = [
+        replace(option, is_required=False, default=by_default[place]) if place in by_default else option
+        for option in options_of(model)
+        for place in [f"/{section}/{option.name}"]
+    ]
     method = model.model_fields.get("method")
     heading = f'`"method": "{method.default}"`. {_first_line(model)}\n\n' if method else ""
-    return heading + _table(option for option in options_of(model) if option.name != "method")
+    return heading + _table(option for option in options if option.name != "method")
 
 
 def _spec_table() -> str:
     lines = ["| key | what | default |", "|---|---|---|"]
     for name, field in RunSpec.model_fields.items():
-        is_section = name in SECTIONS or name in (*TABLES, "metrics")
-        default = "required" if field.is_required() else "as below" if is_section else _code(field.default)
+        default = "as below" if name in TABLES else "required" if field.is_required() else _code(field.default)
         lines.append(f"| `{field.alias or name}` | {_cell(field.description or '')} | {default} |")
     return "\n".join(lines) + "\n"
 

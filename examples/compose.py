@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from capfw import Captioner, Evaluation, Registry, evaluate_run, hookimpl, load_part, load_spec, run, score_files
-from capfw.core.protocols import Component, ComponentConfig, FeatureShape, StepEnded
+from capfw.core.protocols import Component, FeatureShape, MapperConfig, StepEnded
 
 SPEC = {
     "capfw": 1,
@@ -35,7 +35,7 @@ SPEC = {
 }
 
 
-class MeanConfig(ComponentConfig):
+class MeanConfig(MapperConfig):
     """The mapper below has no options."""
 
 
@@ -95,14 +95,14 @@ def main(folder: Path) -> None:
     print("4. Caption images.")
     captioner = Captioner.load(result.run_dir, registry=registry)
     images = {sample.image_id: sample for sample in spec.data.build().samples("test")}
-    for image_id, (caption,) in zip(images, captioner.caption([s.image for s in images.values()][:2]), strict=False):
+    for image_id, (caption,) in zip(images, captioner.caption([s.source for s in images.values()][:2]), strict=False):
         print(f"  {image_id}: {caption.text} ({caption.log_prob:.1f})")
 
     print("5. Put another mapper in: any module that fits, here one of the registry, untrained.")
     widths = {"features": captioner.encoder.feature_shape, "embed_dim": captioner.model.as_decoder.embed_dim}
     perceiver = {"name": "perceiver", "prefix_length": 4, "num_heads": 2}
     mapper = load_part("mapper", perceiver, registry=registry).build(**widths)
-    [(caption,)] = captioner.with_parts(mapper=mapper).caption([images["test-00000"].image])
+    [(caption,)] = captioner.with_parts(mapper=mapper).caption([images["test-00000"].source])
     print(f"  test-00000: {caption.text}")
 
     print("6. Score files: the captions of any system against references.")

@@ -51,8 +51,8 @@ def test_contracts_name_every_module_of_core() -> None:
     ("contract", "file", "line"),
     [
         ("arrows", "core/errors.py", "from . import spec"),
-        ("arrows", "core/registry.py", "from .engine import run"),
-        ("core-knows-no-plugin", "core/settings.py", "from ..plugins.mappers import mlp"),
+        ("arrows", "core/registry/registry.py", "from ..engine import run"),
+        ("core-knows-no-plugin", "core/spec/settings.py", "from ...plugins.mappers import mlp"),
         ("plugins-see-protocols", "plugins/mappers/mlp/model.py", "from ....core.registry import Registry"),
         ("plugins-see-protocols", "plugins/libraries/clipcap.py", "from ...core.engine import run"),
         ("plugins-are-strangers", "plugins/mappers/mlp/model.py", "from ..transformer import model"),

@@ -7,7 +7,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from capfw.cli import main
-from capfw.core.errors import ComponentError, DataError, PluginError, SpecError
-from capfw.core.protocols import Component, ComponentConfig, ImageId, Scores, hookimpl
+from capfw.core.errors import DataError, PluginError, SpecError
+from capfw.core.protocols import Captioned, Component, MetricConfig, Scores, hookimpl
 from capfw.core.registry import Registry
 from capfw.core.scoring import choose_metrics, score_files
 from capfw.plugins.metrics import clip_score, coco_caption
@@ -40,19 +41,15 @@ _TINY_CLIP_SCORE = json.dumps(
 
 
 class Words:
-    """Number of words of the candidate; in the signature, how often it was asked."""
+    """Number of words of the candidate."""
 
-    def __init__(self) -> None:
-        self.num_calls = 0
-
-    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
-        assert list(candidates) == list(references)
-        self.num_calls += 1
-        counts = {image_id: float(len(caption.split())) for image_id, caption in candidates.items()}
+    def score(self, captioned: Captioned) -> Scores:
+        assert list(captioned.candidates) == list(captioned.references)
+        counts = {image_id: float(len(caption.split())) for image_id, caption in captioned.candidates.items()}
         return Scores({"WORDS": sum(counts.values()) / len(counts)}, {"WORDS": counts})
 
     def signature(self) -> dict[str, str]:
-        return {"calls": str(self.num_calls)}
+        return {"variant": "words"}
 
 
 def write(folder: Path, name: str, content: object) -> Path:
@@ -81,7 +78,7 @@ def test_scores_signature_and_per_image_values(tmp_path: Path) -> None:
         "num_left_out": 0,
         "candidates": {"file": "results.json", "sha256": hashlib.sha256(candidates.read_bytes()).hexdigest()},
         "references": {"file": "captions.json", "sha256": hashlib.sha256(references.read_bytes()).hexdigest()},
-        "metrics": [{"calls": "1"}],
+        "metrics": [{"variant": "words"}],
     }
     assert json.loads(json.dumps(found.signature)) == found.signature
 
@@ -170,12 +167,23 @@ def test_warnings_of_metrics_become_notices(tmp_path: Path) -> None:
 
 def test_a_metric_that_needs_images_says_so(tmp_path: Path) -> None:
     class NeedsImages(Words):
-        def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
-            raise ComponentError("metric needs the images")
+        def score(self, captioned: Captioned) -> Scores:
+            captioned.require_sources(needed_by="brightness")
+            return super().score(captioned)
 
     candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
-    with pytest.raises(ComponentError, match="needs the images"):
+    with pytest.raises(DataError, match="metric brightness reads the images, and files of captions have none"):
         score_files(candidates, references, [NeedsImages()])
+
+
+def test_details_of_a_metric_stand_beside_its_signature(tmp_path: Path) -> None:
+    class Counts(Words):
+        def score(self, captioned: Captioned) -> Scores:
+            return replace(super().score(captioned), details={"num_candidates": str(len(captioned.candidates))})
+
+    candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
+    [facts] = score_files(candidates, references, [Counts()]).signature["metrics"]
+    assert facts == {"variant": "words", "num_candidates": "1"}
 
 
 def test_the_published_example_of_coco_caption(shared_data: Path) -> None:
@@ -268,7 +276,7 @@ def test_the_command_chooses_metrics_by_name_or_with_options(tmp_path: Path) -> 
     assert "not JSON" in capfw("score", *files, "--metrics", "[{").stderr
 
 
-class Needy(ComponentConfig):
+class Needy(MetricConfig):
     folder: str
 
 
@@ -300,7 +308,7 @@ def test_every_problem_of_the_chosen_metrics_is_reported_and_an_empty_list_refus
 
 def test_a_metric_that_fails_is_named(tmp_path: Path) -> None:
     class Divides(Words):
-        def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+        def score(self, captioned: Captioned) -> Scores:
             raise ZeroDivisionError("division by zero")
 
     candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])

@@ -12,8 +12,9 @@ The same without pytest is `capfw plugins check NAME`, or in Python `run_checks(
 What is checked:
 
 - The component as its `example` has it, and under every other value of every option that lists its values (`Literal`),
-  one at a time, where that builds: an encoder as pooled and as tokens, a decoder trained and frozen. Choose an example that
-  builds without a network in well under a second.
+  one at a time, where that builds: an encoder as pooled and as tokens, a decoder of words and of subwords. Choose an
+  example that builds without a network in well under a second.
+- An encoder is given small images, as encoded bytes; one that reads something else (sounds) gets `example_sources`.
 - A component that reads files of the user's gets a `write_example`, which makes the smallest such files in a folder; the
   kit builds that in place of `example`.
 - Nothing is skipped in silence: what cannot be checked here (a library or program is missing) is reported as skipped, with
@@ -29,12 +30,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..describe import find
 from ..errors import PluginError
 from ..protocols import Component
 from ..registry import Registry
+from ..spec.describe import find
 from . import (
     building,
+    contexts,
     datasets,
     decoders,
     descriptions,
@@ -43,6 +45,9 @@ from . import (
     importers,
     mappers,
     metrics,
+    objectives,
+    texts,
+    transforms,
 )
 from .checks import Check, CheckResult, Outcome, checks_of
 from .subjects import Subject, subjects, subjects_of, variants
@@ -59,7 +64,21 @@ __all__ = [
 ]
 
 
-_MODULES = (descriptions, building, encoders, mappers, decoders, generation, metrics, datasets, importers)
+_MODULES = (
+    descriptions,
+    building,
+    transforms,
+    encoders,
+    mappers,
+    decoders,
+    generation,
+    texts,
+    metrics,
+    datasets,
+    importers,
+    objectives,
+    contexts,
+)
 
 
 def registered() -> tuple[Check, ...]:

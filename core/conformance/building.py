@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ..protocols import KINDS
 from .checks import check, require
-from .subjects import PROTOCOLS, NotChecked, Subject, missing_members
+from .subjects import NotChecked, Subject, missing_members
 from .surroundings import random_states, seeds, settings
 
 
@@ -32,7 +33,7 @@ def builds_offline(subject: Subject) -> None:
 )
 def has_the_methods(subject: Subject) -> None:
     """What is built has the methods and properties of its protocol."""
-    protocol = PROTOCOLS[subject.kind]
+    protocol = KINDS[subject.kind].protocol
     missing = missing_members(subject.built_or_not_checked(), protocol)
     require(not missing, f"{subject.component.target} is no {protocol.__name__}: it lacks {', '.join(missing)}.")
 

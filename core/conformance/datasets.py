@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import mimetypes
+import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from ..engine import images
-from ..errors import UnreadableImage
-from ..protocols import Dataset, Sample, open_image
+from PIL import Image
+
+from ..errors import UnreadableImage, UnreadableSource
+from ..protocols import Dataset, Sample, Source, open_image
 from .checks import check, require
 from .subjects import Subject
 
@@ -82,15 +86,50 @@ def references_are_captions(subject: Subject) -> None:
 
 
 @check(
+    "sources-are-read",
+    "dataset",
+    advice="Let `source` be a FileSource, a MemorySource, or an object of yours with `name`, `read` and `identity` that "
+    "pickles: keep the path, not the open file.",
+)
+def sources_are_read(subject: Subject) -> None:
+    """Every sample has a source that pickles, gives its bytes, the same ones again, and has a lasting identity."""
+    for split, sample in _samples(subject):
+        source, where = sample.source, f"the source of {sample.image_id} of {split}"
+        is_right = isinstance(source, Source) and isinstance(source.name, str)
+        require(is_right, f"{where} is a {type(source).__name__} without name, read or identity.")
+        try:
+            data, identity = source.read(), source.identity()
+            sent: Source = pickle.loads(pickle.dumps(source))
+            again = sent.read()
+        except UnreadableSource as err:
+            require(False, f"{where} cannot be read: {err}")
+        require(isinstance(data, bytes) and bool(data), f"{where} has no bytes.")
+        require(again == data, f"{where}, once pickled, gives other bytes.")
+        require(source.identity() == identity, f"{where} has another identity each time.")
+
+
+@check(
     "images-decode",
     "dataset",
-    advice="Let `image` be the Path of a file, or the bytes of one (PNG, JPEG, ...), never pixels.",
+    advice="Let sources give the encoded bytes of images (PNG, JPEG, ...), never pixels, and leave damaged files out.",
 )
 def images_decode(subject: Subject) -> None:
-    """Every image is a file, or the bytes of one, that can be decoded."""
+    """Every source that is an image, by its name or its first bytes, can be decoded."""
     for split, sample in _samples(subject):
-        where = f"image {sample.image_id} of {split}"
+        data = sample.source.read()
+        if not _is_image(sample.source.name, data):
+            continue
         try:
-            open_image(images.read_bytes(sample.image), name=where)
-        except (UnreadableImage, AttributeError) as err:  # the second: neither a path nor bytes
-            require(False, f"{where} cannot be read: {err}")
+            open_image(data)
+        except UnreadableImage as err:
+            require(False, f"image {sample.image_id} of {split} cannot be decoded: {err.what}")
+
+
+def _is_image(name: str, data: bytes) -> bool:
+    if (mimetypes.guess_type(name)[0] or "").startswith("image/"):
+        return True
+    try:
+        Image.open(io.BytesIO(data)).close()
+    except Exception:  # Pillow raises almost anything on what is no image
+        return False
+    return True

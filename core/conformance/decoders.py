@@ -9,39 +9,40 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..engine.batches import Captions
-from ..protocols import Decoder, Sample, TokenBatch
+from ..engine.inputs.captions import Captions
+from ..protocols import Decoder, HasWeightedNll, MemorySource, Prefix, Sample, TokenBatch
 from .checks import check, require
-from .closeness import close, shape_of
-from .subjects import CAPTIONS, Subject
+from .comparing import close, shape_of
+from .subjects import CAPTIONS, NotChecked, Subject
 from .training import as_trained, fresh_seed, require_gradients, save_and_load
 
 PREFIX_LENGTH = 2
 _MOST_POSITIONS = 4096  # that are filled; attention over some 100,000 would take all memory there is
 
 
-def prefix(decoder: Decoder, *, batch_size: int = len(CAPTIONS), length: int = PREFIX_LENGTH) -> Tensor:
-    """A prefix (B, P, E) float32, always the same."""
+def vectors(decoder: Decoder, *, batch_size: int = len(CAPTIONS), length: int = PREFIX_LENGTH) -> Tensor:
+    """Prefix vectors (B, P, E) float32, always the same."""
     return torch.randn(batch_size, length, decoder.embed_dim, generator=torch.Generator().manual_seed(5))
 
 
 def tokens(decoder: Decoder, captions: tuple[str, ...] = CAPTIONS) -> TokenBatch:
     """Captions as the engine batches them."""
-    samples = [Sample(number, b"", (caption,)) for number, caption in enumerate(captions)]
+    samples = [Sample(number, MemorySource(b""), (caption,)) for number, caption in enumerate(captions)]
     batched = Captions(samples, decoder, max_tokens=64)
     return batched.tokens(np.arange(len(captions), dtype=np.int64), torch.device("cpu"))
 
 
 @torch.no_grad()
-def _loss(decoder: Decoder, captions: tuple[str, ...] = CAPTIONS, given: Tensor | None = None) -> Tensor:
-    return decoder.loss(prefix(decoder) if given is None else given, tokens(decoder, captions))[0]
+def log_probs(decoder: Decoder, captions: tuple[str, ...] = CAPTIONS, given: Prefix | None = None) -> Tensor:
+    """What the decoder gives for the captions (B, T)."""
+    return decoder.log_probs(given or Prefix(vectors(decoder)), tokens(decoder, captions))
 
 
 @check(
     "sizes-hold",
     "decoder",
     advice="Let `embed_dim` be the width of the prefix, and `max_positions` the most prefix and caption tokens together "
-    "that `loss` can read; None when there is no limit.",
+    "that `log_probs` can read; None when there is no limit.",
 )
 def sizes_hold(subject: Subject) -> None:
     """A prefix of width `embed_dim` and a caption that together fill `max_positions` (4096 at most) can be read."""
@@ -52,19 +53,20 @@ def sizes_hold(subject: Subject) -> None:
     ids = decoder.tokenize(CAPTIONS)[0]
     num_tokens = 64 if most is None else min(most, _MOST_POSITIONS) - PREFIX_LENGTH
     filled = torch.tensor([(ids * num_tokens)[:num_tokens]])  # (1, T)
+    given = Prefix(vectors(decoder, batch_size=1))
     with torch.no_grad():
-        total, _ = decoder.loss(prefix(decoder, batch_size=1), TokenBatch(filled, torch.ones_like(filled).bool()))
-    require(bool(total.isfinite()), f"the loss of {PREFIX_LENGTH} + {num_tokens} positions is {float(total)}.")
+        total = decoder.log_probs(given, TokenBatch(filled, torch.ones_like(filled).bool())).sum()
+    require(bool(total.isfinite()), f"log_probs of {PREFIX_LENGTH} + {num_tokens} positions sum to {float(total)}.")
 
 
 @check(
     "tokenizes-to-the-end",
     "decoder",
-    advice="Return a list of ids per caption with EOS at the end: not padded, not cut, no tensor. EOS is learned as any "
-    "token is.",
+    advice="Return a list of ids per caption: not padded, not cut, no tensor; with EOS at the end, which is learned as any "
+    "token is, unless `end` is False.",
 )
 def tokenizes_to_the_end(subject: Subject) -> None:
-    """`tokenize` gives lists of ids of their own lengths that end with EOS."""
+    """`tokenize` gives lists of ids of their own lengths that end with EOS, or without it where `end` is False."""
     decoder = subject.decoder
     rows = decoder.tokenize(CAPTIONS)
     is_right = isinstance(rows, list) and all(isinstance(row, list) and row for row in rows)
@@ -73,6 +75,8 @@ def tokenizes_to_the_end(subject: Subject) -> None:
     ends = sorted({row[-1] for row in rows})
     require(len(ends) == 1, f"the captions end with different tokens, {ends}, none of which can be EOS.")
     require(all(ends[0] not in row[:-1] for row in rows), f"{ends[0]} stands last, and also before.")
+    texts = decoder.tokenize(CAPTIONS, end=False)
+    require(texts == [row[:-1] for row in rows], f"with end=False the ids are {texts[0]}, not {rows[0][:-1]}.")
 
 
 @check(
@@ -87,97 +91,99 @@ def reads_its_own_tokens(subject: Subject) -> None:
 
 
 @check(
-    "loss-is-a-sum",
+    "log-probs-as-declared",
     "decoder",
-    advice="Return the cross entropy summed over the tokens under the mask, not its mean, and `mask.sum()`; the engine "
-    "divides once per step.",
+    advice="Return the natural-log probability of each token, (B, T) float32: at most 0, and 0 where the mask is False.",
 )
-def loss_is_a_sum(subject: Subject) -> None:
-    """`loss` gives a finite sum over the tokens under the mask, and their number."""
-    decoder = subject.decoder
-    with torch.no_grad():
-        total, count = decoder.loss(prefix(decoder), tokens(decoder))
-    for name, value in (("sum", total), ("count", count)):
-        require(isinstance(value, Tensor) and value.ndim == 0, f"the {name} is {shape_of(value)}, not a scalar tensor.")
-    expected = int(tokens(decoder).mask.sum())
-    require(int(count) == expected, f"it counted {int(count)} tokens; under the mask are {expected}.")
-    require(bool(total.isfinite()) and float(total) > 0, f"the summed loss is {float(total)}.")
-    twice = _loss(decoder, CAPTIONS * 2, prefix(decoder).repeat(2, 1, 1))
-    require(close(twice, 2 * total), f"the same captions twice gave {float(twice):.4f}, not twice {float(total):.4f}.")
+def log_probs_as_declared(subject: Subject) -> None:
+    """`log_probs` gives logarithms of probabilities where the mask is True, and 0 elsewhere."""
+    batch, found = tokens(subject.decoder), log_probs(subject.decoder)
+    shape = tuple(batch.ids.shape)
+    is_right = isinstance(found, Tensor) and found.shape == shape and found.dtype == torch.float32
+    require(is_right, f"log_probs is {shape_of(found)}, not {shape} float32.")
+    is_possible = bool(found.isfinite().all()) and float(found.max()) <= 1e-4 and float(found.min()) < 0
+    require(is_possible, f"{found[0].tolist()} are no logarithms of probabilities.")
+    padding = found[~batch.mask]
+    require(not padding.any(), f"where the mask is False stands {float(padding.abs().max()):.4f}, not 0.")
 
 
 @check(
-    "loss-ignores-padding",
+    "log-probs-ignore-padding",
     "decoder",
-    advice="Take targets under the mask alone, and let no position attend to what stands under False.",
+    advice="Let no position attend to what stands under False, and take nothing from it.",
 )
-def loss_ignores_padding(subject: Subject) -> None:
-    """Whatever stands in the padding, and however much of it, the loss is the same."""
+def log_probs_ignore_padding(subject: Subject) -> None:
+    """Whatever stands in the padding, and however much of it, the log-probabilities are the same."""
     decoder, batch = subject.decoder, tokens(subject.decoder)
-    plain = _loss(decoder)
+    plain, num_tokens = log_probs(decoder), batch.ids.shape[1]
     longer = torch.cat([batch.ids, batch.ids[:, :3]], dim=1)  # (B, T + 3)
     mask = torch.cat([batch.mask, torch.zeros_like(batch.mask[:, :3])], dim=1)
     other = torch.where(mask, longer, batch.ids[0, 0])
     with torch.no_grad():
-        found = [float(decoder.loss(prefix(decoder), TokenBatch(ids, mask))[0]) for ids in (longer, other)]
-    is_same = all(close(torch.tensor(each), plain) for each in found)
-    require(is_same, f"the loss is {float(plain):.4f}, and with other padding {found[0]:.4f} and {found[1]:.4f}.")
+        found = [decoder.log_probs(Prefix(vectors(decoder)), TokenBatch(ids, mask)) for ids in (longer, other)]
+    sums = [float(each.sum()) for each in (plain, *found)]
+    is_same = all(close(each[:, :num_tokens], plain) for each in found)
+    require(is_same, f"log_probs sum to {sums[0]:.4f}, and with other padding to {sums[1]:.4f} and {sums[2]:.4f}.")
 
 
 @check(
-    "loss-goes-row-by-row",
+    "log-probs-go-row-by-row",
     "decoder",
     advice="Let no caption influence another, whatever their order: no statistics over the batch, no shared state.",
 )
-def loss_goes_row_by_row(subject: Subject) -> None:
-    """The loss of three captions is the sum of their own losses, in any order."""
-    decoder, given = subject.decoder, prefix(subject.decoder)
-    together = _loss(decoder)
-    alone = sum(_loss(decoder, (each,), row[None]) for each, row in zip(CAPTIONS, given, strict=True))
-    turned = _loss(decoder, CAPTIONS[::-1], given.flip(0))
-    require(
-        close(together, torch.as_tensor(alone)),
-        f"three captions: {float(together):.4f}; one by one: {float(alone):.4f}.",
-    )
-    require(close(together, turned), f"in another order the loss is {float(turned):.4f}, not {float(together):.4f}.")
+def log_probs_go_row_by_row(subject: Subject) -> None:
+    """The log-probabilities of three captions are those of each alone, in any order."""
+    decoder, given = subject.decoder, vectors(subject.decoder)
+    together, mask = log_probs(decoder), tokens(decoder).mask
+    alone = [log_probs(decoder, (each,), Prefix(row[None]))[0] for each, row in zip(CAPTIONS, given, strict=True)]
+    is_same = all(close(row[: len(each)], each) for row, each in zip(together, alone, strict=True))
+    sums = [round(float(each.sum()), 4) for each in alone]
+    require(is_same, f"three captions sum to {together.sum(1).tolist()}; one by one to {sums}.")
+    turned = log_probs(decoder, CAPTIONS[::-1], Prefix(given.flip(0))).flip(0)
+    require(close(turned[mask], together[mask]), "in another order the log-probabilities are others.")
+
+
+@check(
+    "weighted-nll-is-that-of-log-probs",
+    "decoder",
+    advice="Multiply each token's negative log-probability by its weight, also by 0 and by negative ones, and return the "
+    "sum: no mean, and nothing where the mask is False. Or leave `weighted_nll` out.",
+)
+def weighted_nll_is_that_of_log_probs(subject: Subject) -> None:
+    """`weighted_nll` is `-(weights * log_probs).sum()`, in value and in gradient."""
+    decoder = subject.decoder
+    if not isinstance(decoder, HasWeightedNll):
+        raise NotChecked("it has no `weighted_nll`, which is optional.")
+    batch = tokens(decoder)
+    weights = torch.randn(batch.ids.shape, generator=torch.Generator().manual_seed(7))  # (B, T), also on padding
+    given, again = vectors(decoder).requires_grad_(), vectors(decoder).requires_grad_()
+    found = decoder.weighted_nll(Prefix(given), batch, weights)
+    expected = -(weights * decoder.log_probs(Prefix(again), batch)).sum()
+    require(isinstance(found, Tensor) and found.ndim == 0, f"it is {shape_of(found)}, not a scalar tensor.")
+    value, wanted = found.detach(), expected.detach()
+    require(close(value, wanted), f"it is {float(value):.4f}, where log_probs give {float(wanted):.4f}.")
+    gradients = [torch.autograd.grad(value, leaf)[0] for value, leaf in ((found, given), (expected, again))]
+    require(close(*gradients), "its gradient at the prefix vectors is another than that of log_probs.")
 
 
 @check(
     "decoder-learns",
     "decoder",
-    advice="Do not detach the prefix or run under no_grad in `loss`; use every parameter, and set requires_grad False on "
-    "those that shall not be trained.",
+    advice="Do not detach the prefix or run under no_grad in `log_probs`; use every parameter, and set requires_grad False "
+    "on those that cannot be trained.",
 )
 def decoder_learns(subject: Subject) -> None:
     """Gradients reach the whole prefix and exactly the trainable parameters."""
     subject.sound()
     decoder = cast("Decoder", subject.build().train(False))
     as_trained(decoder)
-    given = prefix(decoder).requires_grad_()
-    total, _ = decoder.loss(given, tokens(decoder))
-    require(total.requires_grad, "the loss carries no gradients.")
+    given = vectors(decoder).requires_grad_()
+    total = decoder.log_probs(Prefix(given), tokens(decoder)).sum()
+    require(total.requires_grad, "log_probs carry no gradients.")
     torch.autograd.backward(total)
     reached = given.grad is not None and bool(given.grad.abs().sum(-1).all())
     require(reached, "no gradient reaches some vectors of the prefix, so that no mapper can learn.")
     require_gradients(cast("nn.Module", decoder))
-
-
-@check(
-    "frozen-stays-in-eval",
-    "decoder",
-    advice="Override `train` so that what is frozen stays in eval mode: dropout in a frozen model is noise, no regulariser.",
-)
-def frozen_stays_in_eval(subject: Subject) -> None:
-    """With nothing to train, the loss is the same in training mode as in eval mode."""
-    decoder = subject.decoder
-    if any(parameter.requires_grad for parameter in decoder.parameters()):
-        return
-    plain = _loss(decoder)
-    in_training = [_loss(decoder.train(True)) for _ in range(3)]
-    decoder.train(False)
-    require(
-        all(close(each, plain) for each in in_training), "nothing is trainable, yet training mode changes the loss."
-    )
 
 
 @check(
@@ -186,14 +192,15 @@ def frozen_stays_in_eval(subject: Subject) -> None:
     advice="Keep all that training changes, and all that is random, in parameters or buffers (register_buffer).",
 )
 def decoder_is_saved_whole(subject: Subject) -> None:
-    """Its trainable state, saved and loaded into a fresh one, gives the same loss."""
+    """Its trainable state, saved and loaded into a fresh one, gives the same log-probabilities."""
     subject.sound()
     decoder = cast("Decoder", subject.build())
-    _loss(decoder.train(True))  # whatever is kept from training is kept now
+    log_probs(decoder.train(True))  # whatever is kept from training is kept now
     as_trained(decoder.train(False))
     fresh = cast("Decoder", subject.build(fresh_seed(decoder)).train(False))
     save_and_load(subject, decoder, fresh)
-    require(close(_loss(fresh), _loss(decoder)), "a fresh decoder with the saved state gives another loss.")
+    is_same = close(log_probs(fresh), log_probs(decoder))
+    require(is_same, "a fresh decoder with the saved state gives other log-probabilities.")
 
 
 @check(
@@ -210,4 +217,5 @@ def rebuilds_from_assets(subject: Subject) -> None:
     subject.prepare(("something else was learned in between",))
     again = cast("Decoder", subject.build(assets=moved).train(False))
     require(again.tokenize(CAPTIONS) == decoder.tokenize(CAPTIONS), "built again, it tokenizes captions differently.")
-    require(close(_loss(again), _loss(decoder)), "built again with the same seed, it has another loss.")
+    is_same = close(log_probs(again), log_probs(decoder))
+    require(is_same, "built again with the same seed, it gives other log-probabilities.")

@@ -15,7 +15,7 @@ from typing import get_args
 from pydantic import BaseModel, PydanticUserError, ValidationError
 
 from ..errors import CapfwError, MissingLibrary
-from ..protocols import Component, ComponentConfig
+from ..protocols import KINDS, Component, ComponentConfig
 from .checks import check, require
 from .subjects import NotChecked, Subject
 from .surroundings import random_states, settings
@@ -96,7 +96,7 @@ def registers_without_side_effects(subject: Subject) -> None:
 
 
 def _registered(subject: Subject) -> list[Component]:
-    return list(getattr(subject.plugin, f"register_{subject.kind}s")())
+    return list(getattr(subject.plugin, KINDS[subject.kind].hook)())
 
 
 @check("has-summary", None, is_light=True, advice="Say in one line what the component is: Component(summary=...).")

@@ -1,28 +1,26 @@
-"""Checks of image encoders. B images, N feature tokens, D their width."""
+"""Checks of an encoder's features, weights and fingerprint. B inputs, N feature tokens, D their width."""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from ..fields import listed_values
-from ..protocols import ComponentConfig, Encoder
+from ..engine.seeds import seeded
+from ..protocols import ComponentConfig, Encoder, EncoderConfig, FeatureKind, narrowed
+from ..spec.fields import listed_values
 from .checks import check, require
-from .closeness import close, shape_of
-from .pictures import noise, odd_images, pixels
+from .comparing import close, shape_of
+from .examples import examples, inputs
 from .subjects import Subject
+from .training import as_trained
 
-_NUM_THREADS = 4
 
-
-@torch.no_grad()
-def _features(encoder: Encoder, count: int = 3) -> Tensor:
-    return encoder.encode(pixels(encoder, count))
+def _said(config: ComponentConfig) -> FeatureKind | None:
+    return narrowed(config, EncoderConfig).emitted_features()
 
 
 @check(
@@ -33,10 +31,12 @@ def _features(encoder: Encoder, count: int = 3) -> Tensor:
 )
 def features_as_declared(subject: Subject) -> None:
     """`encode` returns (B, N, D) float32, finite, with the N and D of `feature_shape`."""
-    features, declared = _features(subject.encoder), subject.encoder.feature_shape
+    encoder = subject.encoder
+    with torch.no_grad():
+        features, declared = encoder.encode(inputs(subject, encoder)), encoder.feature_shape
     wanted = (3, declared.num_tokens, declared.dim)
     is_right = isinstance(features, Tensor) and features.shape == wanted and features.dtype == torch.float32
-    require(is_right, f"three images gave {shape_of(features)}, but feature_shape says {wanted} float32.")
+    require(is_right, f"three inputs gave {shape_of(features)}, but feature_shape says {wanted} float32.")
     require(bool(features.isfinite().all()), "some features are not finite.")
 
 
@@ -48,7 +48,7 @@ def features_as_declared(subject: Subject) -> None:
 )
 def emits_what_it_says(subject: Subject) -> None:
     """`emitted_features()` of the config agrees with what is emitted."""
-    said, num_tokens = subject.config.emitted_features(), subject.encoder.feature_shape.num_tokens
+    said, num_tokens = _said(subject.config), subject.encoder.feature_shape.num_tokens
     emitted = "pooled" if num_tokens == 1 else "tokens"
     require(said in (None, emitted), f"emitted_features() is {said!r}, but there are {num_tokens} tokens per image.")
 
@@ -59,12 +59,13 @@ def emits_what_it_says(subject: Subject) -> None:
     advice="Leave out dropout and other random numbers in eval mode, and keep nothing from one call to the next.",
 )
 def encodes_the_same_twice(subject: Subject) -> None:
-    """The same image gives the same pixels and the same features, always."""
-    first, second = pixels(subject.encoder), pixels(subject.encoder)
-    require(torch.equal(first, second), "`preprocess` gave other pixels for the same image.")
+    """The same bytes give the same inputs and the same features, always."""
+    encoder = subject.encoder
+    first, second = inputs(subject, encoder), inputs(subject, encoder)
+    require(torch.equal(first, second), "`transform` gave other inputs for the same bytes.")
     with torch.no_grad():
-        is_same = torch.equal(subject.encoder.encode(first), subject.encoder.encode(first))
-    require(is_same, "`encode` gave other features for the same pixels.")
+        is_same = torch.equal(encoder.encode(first), encoder.encode(first))
+    require(is_same, "`encode` gave other features for the same inputs.")
 
 
 @check(
@@ -74,10 +75,11 @@ def encodes_the_same_twice(subject: Subject) -> None:
 )
 def encodes_image_by_image(subject: Subject) -> None:
     """A batch of three gives what three batches of one give."""
-    batch = pixels(subject.encoder)
+    encoder = subject.encoder
+    batch = inputs(subject, encoder)
     with torch.no_grad():
-        together, alone = subject.encoder.encode(batch), [subject.encoder.encode(image[None]) for image in batch]
-    require(close(together, torch.cat(alone)), "three images gave other features together than one by one.")
+        together, alone = encoder.encode(batch), [encoder.encode(each[None]) for each in batch]
+    require(close(together, torch.cat(alone)), "three inputs gave other features together than one by one.")
 
 
 @check(
@@ -88,7 +90,7 @@ def encodes_image_by_image(subject: Subject) -> None:
 def is_frozen(subject: Subject) -> None:
     """Once the engine has frozen it, nothing is trainable, in training mode, or gives gradients."""
     encoder = subject.encoder
-    features = encoder.encode(pixels(encoder))
+    features = encoder.encode(inputs(subject, encoder))
     require(not features.requires_grad, "its features carry gradients.")
     require(not any(p.requires_grad for p in encoder.parameters()), "some parameters are trainable.")
     parts = list(encoder.named_modules()) if isinstance(encoder, nn.Module) else []
@@ -97,59 +99,35 @@ def is_frozen(subject: Subject) -> None:
 
 
 @check(
-    "preprocesses-any-image",
+    "encoder-can-be-tuned",
     "encoder",
-    advice="Resize and crop whatever comes to one size, and return a float32 tensor (3, H, W).",
+    advice="Leave freezing to the engine: no `requires_grad_(False)`, `no_grad`, `inference_mode` or `detach` in the "
+    "encoder. Otherwise `/train/tune` trains less than it names. Constants that never train are buffers.",
 )
-def preprocesses_any_image(subject: Subject) -> None:
-    """Any image, however odd, becomes pixels (3, H, W) float32 of one size."""
-    preprocess, sizes = subject.encoder.preprocess, {}
-    for what, image in odd_images().items():
-        try:
-            made = preprocess(image)
-        except Exception as err:  # a stranger's transform may raise anything
-            require(False, f"`preprocess` of {what} raised {type(err).__name__}: {err}")
-        is_right = isinstance(made, Tensor) and made.ndim == 3 and len(made) == 3 and made.dtype == torch.float32
-        require(is_right, f"{what} became {shape_of(made)}.")
-        require(bool(made.isfinite().all()), f"some pixels of {what} are not finite.")
-        sizes[tuple(made.shape)] = what
-    found = ", ".join(f"{what} {size}" for size, what in sizes.items())
-    require(len(sizes) == 1, f"images became pixels of several sizes: {found}.")
-
-
-@check(
-    "preprocess-pickles",
-    "encoder",
-    advice="Keep lambdas, open files and locks out of the encoder; define its classes at the top level of a module.",
-)
-def preprocess_pickles(subject: Subject) -> None:
-    """`preprocess` can be sent to another process, and gives the same pixels there."""
-    preprocess = subject.encoder.preprocess
-    try:
-        sent = pickle.loads(pickle.dumps(preprocess))
-    except Exception as err:  # pickling calls code of all the parts
-        require(False, f"`preprocess` cannot be pickled: {type(err).__name__}: {err}")
-    require(torch.equal(sent(noise(1)), preprocess(noise(1))), "once pickled, `preprocess` gives other pixels.")
-
-
-@check(
-    "preprocesses-in-threads",
-    "encoder",
-    advice="Keep what one call of `preprocess` works with in local variables, not on the encoder.",
-)
-def preprocesses_in_threads(subject: Subject) -> None:
-    """Several threads may call `preprocess` at once."""
-    preprocess, images = subject.encoder.preprocess, [noise(seed) for seed in range(8)] * 2
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        at_once = list(pool.map(preprocess, images))
-    is_same = all(torch.equal(made, preprocess(image)) for made, image in zip(at_once, images, strict=True))
-    require(is_same, "called from several threads, `preprocess` gave other pixels.")
+def encoder_can_be_tuned(subject: Subject) -> None:
+    """Gradients reach every weight that features depend on, when the engine leaves the encoder unfrozen."""
+    subject.sound()
+    with seeded(0, "encoder"):
+        encoder: Encoder = subject.construct().train(False)
+    as_trained(encoder)
+    given, weights = inputs(subject, encoder), _parameters(encoder)
+    features = encoder.encode(given)
+    if features.requires_grad:
+        directions = torch.randn(features.shape, generator=torch.Generator().manual_seed(8))
+        torch.autograd.backward((features * directions).sum())
+    untouched = {name: p for name, p in weights.items() if p.grad is None or not p.grad.any()}
+    with torch.no_grad():
+        before = encoder.encode(given)
+        for name, weight in untouched.items():
+            with _moved(weight):
+                is_used = not close(encoder.encode(given), before)
+            require(not is_used, f"features depend on the weight {name}, but no gradient reaches it.")
 
 
 @check(
     "fingerprint-is-stable",
     "encoder",
-    advice="Hash weights and preprocessing, and nothing else: no clock, no id(), no memory address in a repr.",
+    advice="Hash the weights and the transform, and nothing else: no clock, no id(), no memory address in a repr.",
 )
 def fingerprint_is_stable(subject: Subject) -> None:
     """Two encoders that are built alike have the same fingerprint, which is a string."""
@@ -168,51 +146,69 @@ def fingerprint_covers_weights(subject: Subject) -> None:
     """The fingerprint changes with every weight that changes the features."""
     subject.sound()
     encoder = subject.build()  # one that may be spoiled
-    images, state = pixels(encoder), _weights(encoder)
+    given, state = inputs(subject, encoder), _weights(encoder)
     with torch.no_grad():
-        features, fingerprint = encoder.encode(images), encoder.fingerprint()
+        features, fingerprint = encoder.encode(given), encoder.fingerprint()
         for name, weight in state.items():
-            kept = weight.clone()
-            weight.add_(0.5 * torch.sin(torch.arange(weight.numel())).view_as(weight) + 0.1)
-            unseen = encoder.fingerprint() == fingerprint
-            require(
-                not unseen or torch.equal(encoder.encode(images), features),
-                f"a change of the weight {name} changes the features, but not the fingerprint.",
-            )
-            weight.copy_(kept)
+            with _moved(weight):
+                unseen = encoder.fingerprint() == fingerprint
+                require(
+                    not unseen or torch.equal(encoder.encode(given), features),
+                    f"a change of the weight {name} changes the features, but not the fingerprint.",
+                )
+
+
+@contextmanager
+def _moved(weight: Tensor) -> Iterator[None]:
+    """The weight has other values meanwhile. Call it without gradients."""
+    kept = weight.clone()
+    weight.add_(0.5 * torch.sin(torch.arange(weight.numel())).view_as(weight) + 0.1)
+    try:
+        yield
+    finally:
+        weight.copy_(kept)
 
 
 def _weights(encoder: Encoder) -> dict[str, Tensor]:
     """Parameters and buffers that are numbers, by name, as they stand in the encoder."""
     if not isinstance(encoder, nn.Module):
-        return {str(number): parameter for number, parameter in enumerate(encoder.parameters())}
+        return dict(_parameters(encoder))
     return {name: value for name, value in encoder.state_dict(keep_vars=True).items() if value.is_floating_point()}
+
+
+def _parameters(encoder: Encoder) -> Mapping[str, nn.Parameter]:
+    """Parameters that are numbers, by name, or by place where the encoder is no module."""
+    if isinstance(encoder, nn.Module):
+        named = dict(encoder.named_parameters())
+    else:
+        named = {str(number): parameter for number, parameter in enumerate(encoder.parameters())}
+    return {name: parameter for name, parameter in named.items() if parameter.is_floating_point()}
 
 
 @check(
     "fingerprint-covers-options",
     "encoder",
-    advice="Hash, beside the weights, every option that pixels or features depend on: weights_fingerprint(self, option).",
+    advice="Hash, beside the weights, every option that inputs or features depend on: weights_fingerprint(self, option).",
 )
 def fingerprint_covers_options(subject: Subject) -> None:
-    """The fingerprint changes with every option that changes pixels or features."""
+    """The fingerprint changes with every option that changes inputs or features."""
     encoder, example = subject.encoder, subject.component.example
-    if subject.changes and subject.config.emitted_features() == example.emitted_features():
+    if subject.changes and _said(subject.config) == _said(example):
         return  # one of the changes the example itself is compared with
-    image, fingerprint = noise(1), encoder.fingerprint()
-    own = encoder.preprocess(image)
+    source, fingerprint = examples(subject)[0], encoder.fingerprint()
+    own = encoder.transform(source)
     for name, value in _other_values(subject.config):
         other = Subject(subject.kind, subject.component, subject.plugin, {**subject.changes, name: value})
         try:
             another = other.build()
-            theirs = another.preprocess(image)
+            theirs = another.transform(source)
             with torch.no_grad():
                 is_same = torch.equal(theirs, own) and close(another.encode(theirs[None]), encoder.encode(own[None]))
         except Exception:  # values picked blindly need not fit, and what cannot be built cannot be confused
             continue
         require(
             is_same or another.fingerprint() != fingerprint,
-            f"with {other.options} pixels or features are others, but the fingerprint is the same.",
+            f"with {other.options} inputs or features are others, but the fingerprint is the same.",
         )
 
 

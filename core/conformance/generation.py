@@ -14,13 +14,14 @@ from ..protocols import (
     GenerateOptions,
     GreedyOptions,
     NucleusOptions,
+    Prefix,
     TokenBatch,
 )
 from .checks import check, require
-from .closeness import close, shape_of
-from .decoders import prefix
-from .subjects import CAPTIONS, Subject
-from .surroundings import seeds
+from .comparing import close, shape_of
+from .decoders import vectors
+from .subjects import CAPTIONS, NotChecked, Subject
+from .surroundings import random_states
 
 _MAX_TOKENS = 8
 _GREEDY = GreedyOptions(max_tokens=_MAX_TOKENS)
@@ -33,9 +34,10 @@ _METHODS: tuple[GenerateOptions, ...] = (
 
 
 @torch.inference_mode()
-def _generate(decoder: Decoder, options: GenerateOptions = _GREEDY, given: Tensor | None = None) -> Generated:
-    with seeds(0):
-        return decoder.generate(prefix(decoder) if given is None else given, options)
+def generate(decoder: Decoder, options: GenerateOptions = _GREEDY, given: Prefix | None = None) -> Generated:
+    """What the decoder generates, by the seeds 0, 1, 2, ..."""
+    given = given or Prefix(vectors(decoder))
+    return decoder.generate(given, options, torch.arange(len(given.vectors)))
 
 
 @check(
@@ -48,7 +50,7 @@ def generates_what_is_asked(subject: Subject) -> None:
     """Every method it has gives the captions that were asked for, with their log-probabilities."""
     for options in _METHODS:
         try:
-            made = _generate(subject.decoder, options)
+            made = generate(subject.decoder, options)
         except ComponentError as err:
             require(options is not _GREEDY, f"it does not generate greedily: {err}")
             continue
@@ -79,16 +81,18 @@ def _require_form(decoder: Decoder, made: Generated, options: GenerateOptions) -
     "penalties and anything that is ruled out.",
 )
 def log_probs_are_the_models(subject: Subject) -> None:
-    """`log_probs` of a greedy caption is minus its loss under teacher forcing."""
+    """The log-probability of a greedy caption is the sum of its tokens' under teacher forcing."""
     decoder = subject.decoder
-    for row in prefix(decoder):
-        made = _generate(decoder, given=row[None])
+    for row in vectors(decoder):
+        given = Prefix(row[None])
+        made = generate(decoder, given=given)
         ids = torch.tensor([made.ids[0]])
         with torch.no_grad():
-            loss, _ = decoder.loss(row[None], TokenBatch(ids, torch.ones_like(ids).bool()))
-        said = float(made.log_probs[0])
+            expected = decoder.log_probs(given, TokenBatch(ids, torch.ones_like(ids).bool())).sum()
+        reported = made.log_probs[0]
         require(
-            close(-loss, torch.tensor(said)), f"log_probs says {said:.4f}, the loss of the same tokens is {loss:.4f}."
+            close(expected, reported),
+            f"`generate` reports {float(reported):.4f}; `log_probs` of the same tokens sum to {float(expected):.4f}.",
         )
 
 
@@ -100,8 +104,8 @@ def log_probs_are_the_models(subject: Subject) -> None:
 )
 def cache_changes_nothing(subject: Subject) -> None:
     """With and without `use_cache`, greedy captions and their log-probabilities are the same."""
-    cached = _generate(subject.decoder)
-    plain = _generate(subject.decoder, GreedyOptions(max_tokens=_MAX_TOKENS, use_cache=False))
+    cached = generate(subject.decoder)
+    plain = generate(subject.decoder, GreedyOptions(max_tokens=_MAX_TOKENS, use_cache=False))
     require(cached.ids == plain.ids, f"with a cache it generates {cached.ids}, without {plain.ids}.")
     require(close(cached.log_probs, plain.log_probs), "with a cache the log-probabilities are others.")
 
@@ -114,9 +118,44 @@ def cache_changes_nothing(subject: Subject) -> None:
 def generates_image_by_image(subject: Subject) -> None:
     """Greedy captions of three images are those of each image alone."""
     decoder = subject.decoder
-    together, given = _generate(decoder), prefix(decoder)
-    alone = [_generate(decoder, given=row[None]) for row in given]
+    together = generate(decoder)
+    alone = [generate(decoder, given=Prefix(row[None])) for row in vectors(decoder)]
     ids = [each.ids[0] for each in alone]
     require(together.ids == ids, f"three images give {together.ids} together, {ids} one by one.")
     is_same = close(together.log_probs, torch.cat([each.log_probs for each in alone]))
     require(is_same, "three images have other log-probabilities together than one by one.")
+
+
+@check(
+    "draws-from-its-seeds",
+    "decoder",
+    advice="Draw the random numbers of row i from a torch.Generator of its own that begins at seeds[i], in an order that "
+    "does not depend on the other rows; use no generator that others share. Greedy and beam search draw nothing.",
+)
+def draws_from_its_seeds(subject: Subject) -> None:
+    """Sampled captions depend on their row and its seed alone, and no generator that others share is used."""
+    decoder, given = subject.decoder, vectors(subject.decoder)
+    options = NucleusOptions(max_tokens=_MAX_TOKENS, top_p=1.0, num_captions=3)
+    seeds = torch.tensor([11, 2**62 + 1, 5])
+    before = random_states()
+    try:
+        together = _sample(decoder, given, options, seeds)
+    except ComponentError as err:
+        raise NotChecked(f"it does not sample: {err}") from err
+    changed = [name for name, state in random_states().items() if state != before[name]]
+    require(not changed, f"generating changed random numbers of {', '.join(changed)}, which others share.")
+    alone = [_sample(decoder, row[None], options, seed[None])[0] for row, seed in zip(given, seeds, strict=True)]
+    for with_others, own in zip(together, alone, strict=True):
+        require(with_others == own, f"with other images one gives {with_others}, which alone gives {own}.")
+    equal = given[:1].expand_as(given)
+    drawn = _sample(decoder, equal, options, torch.arange(3))
+    require(drawn[0] != drawn[1] or drawn[1] != drawn[2], f"three seeds give {drawn[0]} for one image, every time.")
+    found = [_sample(decoder, given, _GREEDY, each) for each in (seeds, seeds + 1)]
+    require(found[0] == found[1], "greedy captions depend on the seeds.")
+
+
+@torch.inference_mode()
+def _sample(decoder: Decoder, given: Tensor, options: GenerateOptions, seeds: Tensor) -> list[list[list[int]]]:
+    """The ids of the captions of each image."""
+    ids, count = decoder.generate(Prefix(given), options, seeds).ids, options.num_captions
+    return [ids[start : start + count] for start in range(0, len(ids), count)]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import IncompatibleComponents
-from ..protocols import FeatureShape, Mapper
+from ..protocols import FeatureShape, Mapper, MapperConfig, narrowed
 from .checks import check, require
-from .closeness import close, shape_of
+from .comparing import close, shape_of
 from .subjects import EMBED_DIM, Subject
 from .training import as_trained, fresh_seed, require_gradients, save_and_load
 
@@ -57,7 +57,7 @@ def prefix_as_declared(subject: Subject) -> None:
 def refuses_tokens(subject: Subject) -> None:
     """A mapper that requires pooled features refuses tokens when it is built, with `IncompatibleComponents`."""
     subject.sound()
-    if subject.config.required_features() != "pooled":
+    if narrowed(subject.config, MapperConfig).required_features() != "pooled":
         return
     try:
         subject.build(features=FeatureShape(num_tokens=4, dim=_DIM))

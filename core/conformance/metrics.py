@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from ..protocols import ImageId, ImageMetric, ImageSource, Scores
+from ..errors import DataError
+from ..protocols import Captioned, FileSource, ImageId, MemorySource, MetricConfig, Scores, Source, narrowed
 from .checks import check, require
-from .pictures import encoded, noise
+from .examples import encoded, noise
 from .subjects import Subject
 
 _CANDIDATES = {
@@ -24,24 +25,33 @@ _REFERENCES = {
 }
 
 
-def _images() -> dict[ImageId, ImageSource]:
-    return {image_id: encoded(noise(seed)) for seed, image_id in enumerate(_CANDIDATES)}
+def _reads_images(subject: Subject) -> bool:
+    return "images" in narrowed(subject.config, MetricConfig).needs()
 
 
-def _score(subject: Subject, ids: Iterable[str], images: Mapping[ImageId, ImageSource]) -> Scores:
+def _images(subject: Subject) -> Mapping[ImageId, Source] | None:
+    """The images where the metric needs them; without the need it must do as files of captions are scored."""
+    if not _reads_images(subject):
+        return None
+    return {image_id: MemorySource(encoded(noise(seed))) for seed, image_id in enumerate(_CANDIDATES)}
+
+
+def _score(subject: Subject, ids: Iterable[str], sources: Mapping[ImageId, Source] | None) -> Scores:
     """Scores these images in this order."""
-    candidates: dict[ImageId, str] = {image_id: _CANDIDATES[image_id] for image_id in ids}
-    references: dict[ImageId, tuple[str, ...]] = {image_id: _REFERENCES[image_id] for image_id in ids}
-    metric = subject.metric
-    if isinstance(metric, ImageMetric):
-        return metric.score_images(candidates, references, {image_id: images[image_id] for image_id in ids})
-    return metric.score(candidates, references)
+    ids = list(ids)
+    return subject.metric.score(
+        Captioned(
+            {image_id: _CANDIDATES[image_id] for image_id in ids},
+            {image_id: _REFERENCES[image_id] for image_id in ids},
+            None if sources is None else {image_id: sources[image_id] for image_id in ids},
+        )
+    )
 
 
 @cache
 def _first_scores(subject: Subject) -> Scores:
     """What several checks look at; a metric may start a program for it."""
-    return _score(subject, _CANDIDATES, _images())
+    return _score(subject, _CANDIDATES, _images(subject))
 
 
 @check(
@@ -52,7 +62,7 @@ def _first_scores(subject: Subject) -> Scores:
 )
 def scores_as_named(subject: Subject) -> None:
     """The corpus scores are those that `score_names()` names, all finite numbers."""
-    named, corpus = subject.config.score_names(), _first_scores(subject).corpus
+    named, corpus = narrowed(subject.config, MetricConfig).score_names(), _first_scores(subject).corpus
     require(bool(named), "score_names() names no score.")
     require(set(corpus) == set(named), f"score_names() says {', '.join(named)}; the scores are {', '.join(corpus)}.")
     strange = [name for name, value in corpus.items() if not (isinstance(value, float) and math.isfinite(value))]
@@ -81,7 +91,7 @@ def scores_each_image(subject: Subject) -> None:
 )
 def scores_in_any_order(subject: Subject) -> None:
     """The order of the images changes no score, and neither does scoring again."""
-    first, again = _flat(_first_scores(subject)), _flat(_score(subject, sorted(_CANDIDATES), _images()))
+    first, again = _flat(_first_scores(subject)), _flat(_score(subject, sorted(_CANDIDATES), _images(subject)))
     differing = [name for name, v in first.items() if not math.isclose(v, again.get(name, math.nan), abs_tol=1e-5)]
     require(not differing, f"in another order the same images have another {', '.join(differing)}.")
 
@@ -95,33 +105,47 @@ def _flat(scores: Scores) -> dict[str, float]:
 @check(
     "has-a-signature",
     "metric",
-    advice="Let `signature()` name what the numbers depend on as strings: tokenizer, library and version, variant.",
+    advice="Let `signature()` name what the numbers depend on as strings: tokenizer, library and version, variant. What is "
+    "found out about the corpus goes into `Scores.details`.",
 )
 def has_a_signature(subject: Subject) -> None:
-    """`signature()` says in strings what the numbers depend on, the same whenever it is asked."""
+    """`signature()` is constant, and says in strings what the numbers depend on; `details` are strings too."""
     signature = subject.metric.signature()
-    is_right = isinstance(signature, Mapping) and all(isinstance(t, str) for pair in signature.items() for t in pair)
-    require(is_right and bool(signature), f"signature() is {signature!r}.")
-    _first_scores(subject)
+    require(_is_text(signature) and bool(signature), f"signature() is {signature!r}.")
+    details = _first_scores(subject).details
+    require(_is_text(details), f"details are {details!r}.")
     require(subject.metric.signature() == signature, "signature() changes when something is scored.")
+    again = subject.build().signature()
+    require(again == signature, f"built again, signature() is {again!r} in place of {signature!r}.")
+
+
+def _is_text(facts: object) -> bool:
+    return isinstance(facts, Mapping) and all(isinstance(text, str) for pair in facts.items() for text in pair)
 
 
 @check(
     "reads-images",
     "metric",
-    advice="Read an image source with `source if isinstance(source, bytes) else source.read_bytes()`.",
+    advice="Take the images from `captioned.require_sources(needed_by=NAME)` and read each with `source.read()`, whatever "
+    'kind of source it is; let `needs()` of the config name "images".',
 )
 def reads_images(subject: Subject) -> None:
-    """A metric that looks at images takes files and bytes alike."""
-    if not isinstance(subject.metric, ImageMetric):
+    """A metric that needs the images reads files and bytes in memory alike, and raises `DataError` without them."""
+    images = _images(subject)
+    if images is None:
         return
-    folder = subject.folder("images")
-    files: dict[ImageId, ImageSource] = {}
-    for image_id, data in _images().items():
-        assert isinstance(data, bytes)
+    folder, files = subject.folder("images"), dict[ImageId, Source]()
+    for image_id, source in images.items():
         path = Path(folder, f"{image_id}.png")
-        path.write_bytes(data)
-        files[image_id] = path
+        path.write_bytes(source.read())
+        files[image_id] = FileSource(path)
     of_files, of_bytes = _flat(_score(subject, _CANDIDATES, files)), _flat(_first_scores(subject))
     is_same = all(math.isclose(value, of_bytes[name], abs_tol=1e-5) for name, value in of_files.items())
-    require(is_same, "images in files have other scores than the same images as bytes.")
+    require(is_same, "images in files have other scores than the same images in memory.")
+    try:
+        _score(subject, _CANDIDATES, None)
+    except DataError:
+        return
+    except Exception as err:  # a stranger's metric may raise anything
+        require(False, f"without images it raised {type(err).__name__}, not DataError: {err}")
+    require(False, 'needs() names "images", yet it scores without them.')

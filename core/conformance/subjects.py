@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from ..engine.build import frozen, seeded
-from ..errors import CapfwError, MissingLibrary
-from ..fields import listed_values
+from ..engine.build import frozen
+from ..engine.seeds import seeded
+from ..errors import CapfwError, MissingLibrary, SpecError
 from ..protocols import (
     KINDS,
     Component,
@@ -25,22 +25,18 @@ from ..protocols import (
     Decoder,
     Encoder,
     FeatureShape,
-    Importer,
     Kind,
     Mapper,
+    MapperConfig,
     Metric,
+    ObjectiveConfig,
+    narrowed,
 )
 from ..registry import Registry
+from ..spec import load_part
+from ..spec.fields import listed_values
 from .surroundings import offline
 
-PROTOCOLS: Mapping[str, Any] = {
-    "encoder": Encoder,
-    "mapper": Mapper,
-    "decoder": Decoder,
-    "metric": Metric,
-    "dataset": Dataset,
-    "importer": Importer,
-}
 CAPTIONS = (
     "a red circle above a blue square",
     "two dogs run",
@@ -104,14 +100,28 @@ class Subject:
             cast("type[Decoder]", self.component.load()).prepare(self.config, captions=iter(captions), assets=folder)
         return folder
 
+    @cached_property
+    def _metrics(self) -> list[Metric]:
+        """The metrics that an objective is handed, of those installed and those of its own plugin."""
+        registry = Registry.discover().with_plugins(self.plugin)
+        sections = narrowed(self.config, ObjectiveConfig).metrics()
+        try:
+            return [load_part("metric", section, registry=registry).build() for section in sections]
+        except (SpecError, MissingLibrary) as err:
+            raise NotChecked(str(err)) from err
+
     def construct(self, **given: Any) -> Any:
-        """Calls the class as the engine does; `given` replaces what a mapper or decoder is handed in."""
+        """Calls the class as the engine does; `given` replaces what a component of its kind is handed in."""
         made = self.component.load()
         if self.kind == "mapper":
             shape = FeatureShape(num_tokens=self.token_counts[0], dim=16)
             return made(self.config, **{"features": shape, "embed_dim": EMBED_DIM, **given})
         if self.kind == "decoder":
             return made(self.config, **{"assets": self.assets, **given})
+        if self.kind == "objective":
+            return made(self.config, **{"metrics": self._metrics, **given})
+        if self.kind == "context":
+            return made(self.config, **{"assets": self.folder("assets"), **given})
         return made(self.config)
 
     def build(self, seed: int = 0, **given: Any) -> Any:
@@ -124,7 +134,7 @@ class Subject:
     def token_counts(self) -> tuple[int, ...]:
         """Numbers of feature tokens a mapper must be able to read."""
         counts = {"pooled": (1,), "tokens": (4,), None: (1, 4)}  # 4: also a square grid
-        return counts[self.config.required_features()]
+        return counts[narrowed(self.config, MapperConfig).required_features()]
 
     @cached_property
     def attempt(self) -> _Attempt:
@@ -159,7 +169,7 @@ class Subject:
     def sound(self) -> Any:
         """What was built, with all the methods of its protocol. Raises `NotChecked` otherwise."""
         built = self.built_or_not_checked()
-        if missing_members(built, PROTOCOLS[self.kind]):
+        if missing_members(built, KINDS[self.kind].protocol):
             raise NotChecked("it lacks methods: see has-the-methods.")
         return built
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,24 +9,28 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
+from torch import nn
 
 from ..errors import ComponentError, DataError, PluginError
 from ..protocols import (
     CapfwWarning,
+    Context,
     Dataset,
     Decoder,
     Encoder,
-    FeatureShape,
     IncompatibleComponents,
     Mapper,
     Metric,
+    Objective,
     Restorable,
     Sample,
 )
 from ..spec import Part, RunSpec
 from .model import CaptioningModel
+from .seeds import seeded
+from .tuning import set_tuned
 
-_SPLITS = ("train", "val", "test")
+CONTEXT_FOLDER = "context"  # of a run's assets: what the context learned
 PartT = TypeVar("PartT")
 
 
@@ -42,11 +45,17 @@ def _at(pointer: str) -> Iterator[None]:
 
 
 @contextmanager
-def seeded(seed: int, what: str) -> Iterator[None]:
-    """Random numbers of torch start from `seed` and `what` inside, and are as they were after."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int.from_bytes(hashlib.sha256(f"{seed} {what}".encode()).digest()[:7], "big"))
+def collected_warnings(tell: Callable[[str], None]) -> Iterator[None]:
+    """What components warn of (`CapfwWarning`) goes to `tell`, once each; other warnings go their usual way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CapfwWarning)
         yield
+    own = [str(each.message) for each in caught if issubclass(each.category, CapfwWarning)]
+    for each in caught:
+        if not issubclass(each.category, CapfwWarning):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    for text in dict.fromkeys(own):
+        tell(text)
 
 
 def _expect(part: Part, built: object, protocol: Callable[..., PartT]) -> PartT:
@@ -56,16 +65,22 @@ def _expect(part: Part, built: object, protocol: Callable[..., PartT]) -> PartT:
         raise PluginError(
             f'{part.kind} "{part.name}" ({part.component.target}) is not {protocol.__name__}: it lacks methods of the '
             "protocol.",
-            fix="Run the conformance checks of capfw.core.conformance on it.",
+            fix=f"Run `capfw plugins check {part.kind}/{part.name}`.",
         )
     return cast("PartT", built)
 
 
 def build_encoder(spec: RunSpec) -> Encoder:
-    """The encoder, frozen and in eval mode."""
+    """The encoder in eval mode; frozen, unless `/train/tune` names it."""
     with _at("/encoder"), seeded(spec.seed, "encoder"):
         encoder = _expect(spec.encoder, spec.encoder.build(), Encoder)
-    return frozen(encoder)
+    if spec.train.tune.encoder is None:
+        return frozen(encoder)
+    if not isinstance(encoder, nn.Module):
+        error = ComponentError("this encoder is no torch module, so that it cannot be tuned.", fix="Leave it frozen.")
+        error.where = "/train/tune/encoder"
+        raise error
+    return encoder.train(False)
 
 
 def frozen(encoder: Encoder) -> Encoder:
@@ -75,27 +90,47 @@ def frozen(encoder: Encoder) -> Encoder:
     return encoder.train(False)
 
 
-def build_dataset(spec: RunSpec) -> tuple[Dataset, list[str]]:
-    """The data set, whose annotations are read here, and what it warned of."""
+def build_dataset(spec: RunSpec) -> Dataset:
+    """The data set, whose annotations are read here."""
     if spec.data is None:
         raise DataError(
             "this spec has no data set.",
             where="/data",
             fix='Name one, as in --set /data=\'{"name": "coco", ...}\'; `capfw plugins` lists them.',
         )
-    with _at("/data"), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CapfwWarning)
-        dataset = _expect(spec.data, spec.data.build(), Dataset)
-    return dataset, [str(warning.message) for warning in caught if issubclass(warning.category, CapfwWarning)]
+    with _at("/data"):
+        return _expect(spec.data, spec.data.build(), Dataset)
 
 
-def build_metrics(parts: Sequence[Part]) -> list[Metric]:
-    """The metrics, in the order of the spec."""
+def build_metrics(parts: Sequence[Part], section: str = "/metrics") -> list[Metric]:
+    """The metrics, in the order of their sections."""
     metrics = []
     for index, part in enumerate(parts):
-        with _at(f"/metrics/{index}"):
+        with _at(f"{section}/{index}"):
             metrics.append(_expect(part, part.build(), Metric))
     return metrics
+
+
+def build_objective(spec: RunSpec, device: torch.device) -> Objective:
+    """The objective, on the device, with the metrics that it names."""
+    part = spec.train.objective
+    metrics = build_metrics(spec.train.objective.metrics, "/train/objective/metrics")
+    for metric in metrics:
+        if isinstance(metric, nn.Module):
+            metric.requires_grad_(False).to(device).eval()
+    with _at("/train/objective"), seeded(spec.seed, "objective"):
+        objective = _expect(part, part.build(metrics=tuple(metrics)), Objective)
+    return cast("Objective", cast("nn.Module", objective).to(device))
+
+
+def build_context(spec: RunSpec, assets: Path) -> Context | None:
+    """The context, over what it learned or is about to learn; None where the spec has none."""
+    if spec.context is None:
+        return None
+    folder = assets / CONTEXT_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    with _at("/context"), seeded(spec.seed, "context"):
+        return _expect(spec.context, spec.context.build(assets=folder), Context)
 
 
 def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> None:
@@ -108,7 +143,7 @@ def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> No
 
 
 def build_decoder(spec: RunSpec, assets: Path, *, is_restored: bool = False) -> Decoder:
-    """The decoder. `is_restored`: a checkpoint follows, so weights that it holds need not be read."""
+    """The decoder. `is_restored`: a checkpoint with all of its weights follows, so they need not be read elsewhere."""
     with _at("/decoder"), seeded(spec.seed, "decoder"):
         decoder_class = spec.decoder.component.load()
         if is_restored and issubclass(decoder_class, Restorable):
@@ -116,30 +151,41 @@ def build_decoder(spec: RunSpec, assets: Path, *, is_restored: bool = False) -> 
         return _expect(spec.decoder, spec.decoder.build(assets=assets), Decoder)
 
 
-def build_model(spec: RunSpec, features: FeatureShape, assets: Path, *, is_restored: bool = False) -> CaptioningModel:
-    """Mapper and decoder for features of this shape, checked to fit each other; `is_restored` as in `build_decoder`."""
+def trains_whole_decoder(spec: RunSpec) -> bool:
+    """Whether a checkpoint of this spec holds every weight that the decoder leaves trainable."""
+    tuning = spec.train.tune.decoder
+    return tuning is not None and tuning.only is None
+
+
+def build_model(spec: RunSpec, encoder: Encoder, assets: Path, *, is_restored: bool = False) -> CaptioningModel:
+    """Mapper and decoder for this encoder, checked to fit each other, with what `/train/tune` does not name frozen.
+
+    `is_restored` as in `build_decoder`.
+    """
     decoder = build_decoder(spec, assets, is_restored=is_restored)
+    features = encoder.feature_shape
     with _at("/mapper"), seeded(spec.seed, "mapper"):
         built = spec.mapper.build(features=features, embed_dim=decoder.embed_dim)
         mapper = _expect(spec.mapper, built, Mapper)
     check_positions(spec, mapper, decoder)
-    return CaptioningModel(mapper, decoder, features)
+    tuned_encoder = None if spec.train.tune.encoder is None else encoder
+    model = CaptioningModel(mapper, decoder, features, tuned_encoder=tuned_encoder)
+    set_tuned(model, spec.train.tune)
+    return model
 
 
-def check_positions(spec: RunSpec, mapper: Mapper, decoder: Decoder) -> None:
-    """Raises `IncompatibleComponents` when the prefix and the longest caption do not fit into the decoder."""
-    longest = mapper.prefix_length + max(spec.train.max_caption_tokens, spec.generate.max_tokens)
-    if decoder.max_positions is not None and longest > decoder.max_positions:
-        error = IncompatibleComponents(
-            f"a prefix of {mapper.prefix_length} and captions of up to "
-            f"{max(spec.train.max_caption_tokens, spec.generate.max_tokens)} tokens need {longest} positions, but decoder "
-            f'"{spec.decoder.name}" has {decoder.max_positions}.',
-            fix="Lower /mapper/prefix_length, /train/max_caption_tokens or /generate/max_tokens.",
-        )
-        error.where = "/decoder"
-        raise error
-
-
-def splits_of(dataset: Dataset) -> dict[str, Sequence[Sample]]:
-    """The samples of each split the data set has, in the order train, val, test."""
-    return {split: dataset.samples(split) for split in _SPLITS if split in dataset.splits}
+def check_positions(spec: RunSpec, mapper: Mapper, decoder: Decoder, text_length: int = 0) -> None:
+    """Raises `IncompatibleComponents` when prefix, text and the longest caption do not fit into the decoder."""
+    num_tokens = max(spec.train.max_caption_tokens, spec.generate.max_tokens)
+    longest = mapper.prefix_length + text_length + num_tokens
+    if decoder.max_positions is None or longest <= decoder.max_positions:
+        return
+    text = f"texts of up to {text_length} tokens " if text_length else ""
+    error = IncompatibleComponents(
+        f"a prefix of {mapper.prefix_length}, {text}and captions of up to {num_tokens} tokens need {longest} positions, "
+        f'but decoder "{spec.decoder.name}" has {decoder.max_positions}.',
+        fix="Lower /mapper/prefix_length, /train/max_caption_tokens or /generate/max_tokens"
+        + (", or let /context give shorter texts." if text_length else "."),
+    )
+    error.where = "/decoder"
+    raise error

@@ -2,60 +2,89 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from ..errors import CapfwError, RequestError
-from ..protocols import Decoder, Encoder, GenerateOptions, IncompatibleComponents, Mapper, open_image
-from ..registry import Registry
+from ..errors import CapfwError, CapfwWarning, RequestError, UnreadableSource
+from ..protocols import (
+    Batch,
+    Context,
+    ContextConfig,
+    Decoder,
+    Encoder,
+    FileSource,
+    GenerateOptions,
+    ImageId,
+    ImageTransform,
+    IncompatibleComponents,
+    Mapper,
+    MemorySource,
+    Sample,
+    Source,
+    narrowed,
+)
+from ..registry import Registry, code_of
 from ..spec import RunSpec, load_spec
-from . import images
-from .build import build_encoder, build_model, check_positions
-from .generate import Caption, caption_features
+from .assembling import load_model, loaded_best
+from .build import build_context, build_encoder, check_positions
+from .context import tokenized
+from .generate import PURPOSE, Caption, caption_batch
+from .inputs.reader import no_tokens
+from .inputs.reading import InputReader, encode
 from .model import CaptioningModel
 from .run_directory import open_run
+from .seeds import seed_of
 
-ImageInput: TypeAlias = Path | str | bytes | Image.Image
+ItemT = TypeVar("ItemT")
+ImageInput: TypeAlias = Path | str | bytes | Image.Image | Source
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass
 class Captioner:
-    """Encoder, mapper and decoder of a trained run, ready to caption.
+    """Encoder, mapper and decoder of a trained run, ready to caption. Several threads may caption at once.
 
     The fields are the parts themselves, to be used one by one; `with_parts` puts others in their place. Features pass
-    through the stored dtype of the run (`spec.features.dtype`), so captions are those that `capfw evaluate` writes
-    (sampled ones aside, whose seed is another).
+    through the stored dtype of the run (`spec.features.dtype`), so captions are those that `capfw evaluate` writes; sampled
+    ones too, where the images' ids are given.
     """
 
     spec: RunSpec
     encoder: Encoder
     model: CaptioningModel
     device: torch.device
+    context: Context | None = None
 
     @classmethod
     def load(cls, run_dir: Path | str, *, device: str | None = None, registry: Registry | None = None) -> Captioner:
         """Loads the best checkpoint of a run directory; needs nothing else but frozen published weights.
 
-        Raises `RequestError` when the directory holds no trained run, or when there is no such device here, and `RunError`
-        when a frozen part comes out other than it was trained with (another library version may initialise random weights
-        differently).
+        Warns (`CapfwWarning`) when the code of a component has changed since the run began. Raises `RequestError` when the
+        directory holds no trained run, or when there is no such device here, and `RunError` when a frozen part comes out
+        other than it was trained with (another library version may initialise random weights differently).
         """
         directory = open_run(run_dir)
-        folder, best = directory.path, directory.best_checkpoint()
-        spec = load_spec(folder / "spec.json", registry=registry, check_files=False)
+        spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
         where = _device(device)
         encoder = build_encoder(spec)
-        model = build_model(spec, encoder.feature_shape, folder / "assets", is_restored=True)
-        directory.check_frozen(encoder.fingerprint(), model.frozen_fingerprint())
-        model.load_saved_state(directory.checkpoints.weights(best.step))
+        model = load_model(spec, encoder, directory.assets, is_restored=True)
+        directory.check_frozen(None if model.encoder else encoder.fingerprint(), model.frozen_fingerprint())
+        directory.report_changed_code(code_of(spec.components), _warn)
+        loaded_best(model, directory.checkpoints)
         if isinstance(encoder, torch.nn.Module):
             encoder.to(where)
-        return cls(spec, encoder, model.to(where).eval(), where)
+        return cls(spec, encoder, model.to(where).eval(), where, build_context(spec, directory.assets))
 
     def with_parts(
         self, *, encoder: Encoder | None = None, mapper: Mapper | None = None, decoder: Decoder | None = None
@@ -65,6 +94,7 @@ class Captioner:
         How the run standardises features is kept as long as they keep their shape.
         Raises `IncompatibleComponents` when the parts do not fit each other.
         """
+        is_tuned = self.model.encoder is not None and encoder is None
         encoder = self.encoder if encoder is None else encoder
         mapper = self.model.as_mapper if mapper is None else mapper
         decoder = self.model.as_decoder if decoder is None else decoder
@@ -72,24 +102,31 @@ class Captioner:
             if isinstance(part, torch.nn.Module):
                 part.to(self.device).eval()
         check_positions(self.spec, mapper, decoder)
-        model = CaptioningModel(mapper, decoder, encoder.feature_shape).to(self.device).eval()
+        tuned_encoder = encoder if is_tuned else None
+        model = CaptioningModel(mapper, decoder, encoder.feature_shape, tuned_encoder=tuned_encoder)
+        model.to(self.device).eval()
         if model.features == self.model.features:
             model.feature_mean.copy_(self.model.feature_mean)
             model.feature_deviation.copy_(self.model.feature_deviation)
         _check_widths(model, self.device)
-        return Captioner(self.spec, encoder, model, self.device)
+        return Captioner(self.spec, encoder, model, self.device, self.context)
 
     def caption(
         self,
         sources: Sequence[ImageInput],
         options: GenerateOptions | None = None,
+        *,
+        ids: Sequence[ImageId] | None = None,
+        texts: Sequence[str] | None = None,
     ) -> list[tuple[Caption, ...]]:
         """Captions of each image, the best first (see `Generated`); `options` default to those of the run's spec.
 
-        Raises `UnreadableImage` naming the image. For a large collection use `stream`, which goes on.
+        Sampled captions depend on the run's seed and the image: on its id in `ids`, or on its bytes where there are none.
+        `texts` are what the decoder reads before each caption, in place of those of the run's context.
+        Raises `UnreadableSource` naming the image. For a large collection use `stream`, which goes on.
         """
         results = []
-        for _, captions in self.stream(sources, options):
+        for _, captions in self.stream(sources, options, ids=ids, texts=texts):
             if isinstance(captions, CapfwError):
                 raise captions
             results.append(captions)
@@ -99,39 +136,123 @@ class Captioner:
         self,
         sources: Iterable[ImageInput],
         options: GenerateOptions | None = None,
+        *,
+        ids: Iterable[ImageId] | None = None,
+        texts: Iterable[str] | None = None,
     ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
         """Each source with its captions, in order and in batches; with the error where it cannot be read."""
         options = options or self.spec.generate
-        batch: list[ImageInput] = []
-        for source in sources:
-            batch.append(source)
-            if len(batch) == options.batch_size:
-                yield from self._caption_batch(batch, options)
-                batch = []
-        if batch:
-            yield from self._caption_batch(batch, options)
+        waiting = iter(sources)
+        named, told = _Beside("ids", ids), _Beside("texts", texts)
+        while group := list(islice(waiting, options.batch_size)):
+            yield from self._caption_group(group, options, named.take(len(group)), told.take(len(group)))
+        named.require_end()
+        told.require_end()
 
-    def _caption_batch(
-        self, sources: Sequence[ImageInput], options: GenerateOptions
+    def _caption_group(
+        self,
+        group: Sequence[ImageInput],
+        options: GenerateOptions,
+        ids: Sequence[ImageId] | None,
+        texts: Sequence[str] | None,
     ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
-        pixels: list[torch.Tensor] = []
-        errors: dict[int, CapfwError] = {}
-        for place, source in enumerate(sources):
-            try:
-                pixels.append(self.encoder.preprocess(_open(source)))
-            except CapfwError as err:
-                errors[place] = err
-        captions = iter(self._caption_pixels(torch.stack(pixels), options) if pixels else ())
-        for place, source in enumerate(sources):
-            yield source, errors[place] if place in errors else next(captions)
+        read = self._read([_as_source(source) for source in group])
+        places = [place for place, item in enumerate(read) if isinstance(item, Tensor)]
+        captions: dict[int, tuple[Caption, ...]] = {}
+        if places:
+            inputs = torch.stack([item for item in read if isinstance(item, Tensor)]).to(self.device)
+            batch = self._batch(
+                inputs,
+                [_as_source(group[place]) for place in places],
+                None if ids is None else [ids[place] for place in places],
+                None if texts is None else [texts[place] for place in places],
+            )
+            made = caption_batch(self.model, batch, options, precision=self.spec.train.precision)
+            captions = dict(zip(places, made, strict=True))
+        for place, (source, item) in enumerate(zip(group, read, strict=True)):
+            yield source, item if isinstance(item, CapfwError) else captions[place]
 
-    def _caption_pixels(self, pixels: torch.Tensor, options: GenerateOptions) -> list[tuple[Caption, ...]]:
-        stored = torch.float16 if self.spec.features.dtype == "float16" else torch.float32
-        with torch.inference_mode():
-            features = self.encoder.encode(pixels.to(self.device)).to(stored).float()  # (B, N, D)
-        return caption_features(
-            self.model, features, options, seed=f"{self.spec.seed} caption", precision=self.spec.train.precision
+    def _read(self, sources: Sequence[Source]) -> list[Tensor | UnreadableSource]:
+        transform = getattr(self.encoder, "transform", None)
+        if isinstance(transform, ImageTransform) and all(isinstance(source, _Opened) for source in sources):
+            return [transform(source.image) for source in sources if isinstance(source, _Opened)]
+        [items] = InputReader(self.encoder, self.device).read([sources])
+        return items
+
+    def _batch(
+        self, inputs: Tensor, sources: Sequence[Source], ids: Sequence[ImageId] | None, texts: Sequence[str] | None
+    ) -> Batch:
+        """The rows as the trained part reads them: features in the stored dtype, or inputs of a tuned encoder."""
+        if self.model.encoder is None:
+            stored = torch.float16 if self.spec.features.dtype == "float16" else torch.float32
+            inputs = encode(self.encoder, inputs).to(stored).float()  # (B, N, D)
+        named: Sequence[ImageId] = ids or [hashlib.sha256(source.read()).hexdigest() for source in sources]
+        samples = [Sample(i, source, (), source.name) for i, source in zip(named, sources, strict=True)]
+        if texts is None and self.context is not None:
+            part = self.spec.context
+            reads = part is not None and narrowed(part.config, ContextConfig).reads_features()
+            features = [row.cpu() if reads else None for row in inputs]
+            pairs = zip(samples, features, strict=True)
+            texts = [self.context.text(sample, row, excluding=sample.image_id) for sample, row in pairs]
+        rows = np.arange(len(samples))
+        return Batch(
+            samples,
+            inputs,
+            no_tokens(len(samples), self.device),
+            None if texts is None else tokenized(self.model, texts).batch(rows, self.device),
+            torch.tensor([seed_of(self.spec.seed, PURPOSE, i) for i in named], dtype=torch.int64),
         )
+
+
+class _Beside(Generic[ItemT]):
+    """What is given beside the images, one each."""
+
+    def __init__(self, what: str, items: Iterable[ItemT] | None) -> None:
+        self._what, self._items = what, None if items is None else iter(items)
+
+    def take(self, count: int) -> list[ItemT] | None:
+        """The next `count`; None where there are none at all."""
+        if self._items is None:
+            return None
+        taken = list(islice(self._items, count))
+        if len(taken) < count:
+            raise RequestError(f"there are fewer {self._what} than images.", where=self._what, fix="Give one each.")
+        return taken
+
+    def require_end(self) -> None:
+        """Raises `RequestError` when some are left."""
+        if self._items is not None and list(islice(self._items, 1)):
+            raise RequestError(f"there are more {self._what} than images.", where=self._what, fix="Give one each.")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An image that somebody has opened already, as a source."""
+
+    image: Image.Image
+    name: str = "the image"
+
+    def read(self) -> bytes:
+        """The image as PNG."""
+        written = io.BytesIO()
+        self.image.convert("RGB").save(written, format="PNG", compress_level=0)
+        return written.getvalue()
+
+    def identity(self) -> None:
+        """None: it lies in memory."""
+        return
+
+
+def _as_source(given: ImageInput) -> Source:
+    if isinstance(given, Image.Image):
+        return _Opened(given)
+    if isinstance(given, bytes):
+        return MemorySource(given, "the image")
+    return FileSource(Path(given)) if isinstance(given, Path | str) else given
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, CapfwWarning, stacklevel=3)
 
 
 def _device(name: str | None) -> torch.device:
@@ -145,13 +266,6 @@ def _device(name: str | None) -> torch.device:
             where="--device",
             fix='Name another, such as "cpu" or "cuda:0", or none: then it is the GPU where there is one.',
         ) from err
-
-
-def _open(source: ImageInput) -> Image.Image:
-    if isinstance(source, Image.Image):
-        return source.convert("RGB")
-    data = source if isinstance(source, bytes) else images.read_bytes(Path(source))
-    return open_image(data, name="the image" if isinstance(source, bytes) else str(source))
 
 
 def _check_widths(model: CaptioningModel, device: torch.device) -> None:
@@ -179,7 +293,7 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in images.SUFFIXES and p.is_file())
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         else:
             found.append(path)
     return found

@@ -10,32 +10,52 @@ import json
 import os
 import pickle
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..errors import RunError
 from .atomic import write_aside, write_json, write_tensors
-from .model import CaptioningModel
+from .task import Task
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands: `step` optimizer steps are done, of which `step_in_epoch` in the current epoch."""
+    """Where training stands: `step` optimizer steps are done, of which `step_in_epoch` in the current epoch.
 
-    step: int
-    epoch: int
-    step_in_epoch: int
+    `loss_sum` and `num_tokens` are of the steps of this epoch whose losses were read back from the device.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
     loss_sum: float = 0.0
     num_tokens: int = 0
+
+    def after_a_step(self) -> Position:
+        """One optimizer step further."""
+        return replace(self, step=self.step + 1, step_in_epoch=self.step_in_epoch + 1)
+
+    def with_losses(self, loss_sum: float, num_tokens: int) -> Position:
+        """With the losses of some steps added."""
+        return replace(self, loss_sum=self.loss_sum + loss_sum, num_tokens=self.num_tokens + num_tokens)
+
+    def at_next_epoch(self) -> Position:
+        """At the beginning of the next epoch: this one is trained, evaluated and reported."""
+        return Position(step=self.step, epoch=self.epoch + 1)
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best checkpoint so far, and the last step whose weights were evaluated."""
+    """The best checkpoint so far, and the last step whose weights were evaluated.
+
+    `score` is greater the better: the negative of a loss, or of a score of which less is better.
+    """
 
     step: int
     score: float | None
@@ -65,24 +85,28 @@ class Checkpoints:
         pointer = self.folder / "best.json"
         return Best(**json.loads(pointer.read_text())) if pointer.is_file() else None
 
-    def save(self, position: Position, model: CaptioningModel, optimizer: Optimizer, scheduler: LRScheduler) -> None:
+    def save(self, position: Position, task: Task, optimizer: Optimizer, scheduler: LRScheduler) -> None:
         """Writes the checkpoint of `position` and makes it the last."""
         whole = self._step_folder(position.step)
         if not whole.is_dir():
             aside = self.folder / f".step-{position.step}.part"
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
-            write_tensors(aside / "weights.safetensors", model.saved_state())
+            write_tensors(aside / "weights.safetensors", task.saved_state())
             state = {"optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
             write_aside(aside / "optimizer.pt", lambda path: torch.save(state, path))
             write_json(aside / "state.json", asdict(position))
             os.replace(aside, whole)
-        write_json(self.folder / "last.json", asdict(position))
+        self.move_to(position)
         self._prune()
 
-    def adopt(self, model: CaptioningModel) -> None:
+    def move_to(self, position: Position) -> None:
+        """Records that training stands here, with the weights of the last checkpoint."""
+        write_json(self.folder / "last.json", asdict(position))
+
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
         """Writes weights that were not trained here: as step 0, and the best there is."""
-        write_tensors(self.weights(0), model.saved_state())
+        write_tensors(self.weights(0), state)
         self.mark_best(Best(step=0, score=None, evaluated_step=0))
 
     def mark_best(self, best: Best) -> None:
@@ -90,12 +114,12 @@ class Checkpoints:
         write_json(self.folder / "best.json", asdict(best))
         self._prune()
 
-    def resume(self, model: CaptioningModel, optimizer: Optimizer, scheduler: LRScheduler) -> Position | None:
-        """Restores the last checkpoint, or returns None when there is none."""
+    def resume(self, task: Task, optimizer: Optimizer, scheduler: LRScheduler) -> Position:
+        """Restores the last checkpoint; without one training begins."""
         position = self.last()
         if position is None:
-            return None
-        model.load_saved_state(self.weights(position.step))
+            return Position()
+        task.load_saved_state(self.weights(position.step))
         file = self._step_folder(position.step) / "optimizer.pt"
         try:
             # To the CPU first: loading straight to a full GPU is how resuming runs out of memory.
@@ -109,6 +133,15 @@ class Checkpoints:
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
         return position
+
+    def require_last(self) -> None:
+        """Raises `RunError` when training was begun here and its last checkpoint cannot be found."""
+        if self.last() is None and self.best() is not None:
+            raise RunError(
+                "last.json is missing, though best.json is there: training cannot go on from its last checkpoint.",
+                where=str(self.folder),
+                fix=f"Restore the file from a copy, or delete {self.folder} to train again from the start.",
+            )
 
     def _prune(self) -> None:
         last, best = self.last(), self.best()

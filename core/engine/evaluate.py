@@ -1,102 +1,151 @@
-"""Scores a captioned split, and says what the scores depend on."""
+"""Captions a split and scores the captions, and says what the scores depend on."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
+from accelerate.utils import broadcast_object_list, gather_object
 
-from ..errors import RunError
-from ..protocols import ImageId, Metric, Sample
-from ..scoring import apply_metrics
-from .atomic import write_json
-from .batches import Captions
-from .features import SplitFeatures
-from .generate import Caption, autocast
+from ..protocols import Captioned, Evaluated, ImageId, Metric, Sample
+from ..scoring import MetricScores, apply_metrics
+from .assembling import loaded_best
+from .build import build_metrics
+from .evaluation import Evaluation
+from .generate import Caption, autocast, caption_split
+from .inputs.captions import Captions, TokenRows
+from .inputs.reader import Inputs, Reader
 from .model import CaptioningModel
+from .opening import Run
+from .run_directory import describe_data, versions
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The captions and scores of one split under one checkpoint.
+def evaluate_best(
+    run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts: Mapping[str, TokenRows], split: str
+) -> Evaluation:
+    """Captions and scores the final split with the best checkpoint, and writes what it found; once per checkpoint."""
+    best = run.directory.checkpoints.best()
+    assert best is not None, "training marks a checkpoint as best"
+    written = Evaluation.read(run.directory.path, split)
+    if written is not None and written.step == best.step:
+        return written
+    step = loaded_best(model, run.directory.checkpoints)
+    evaluation = Evaluator(run, model, inputs[split], texts.get(split), split).evaluate(step)
+    run.observers.tell(Evaluated(split, step, evaluation.scores, is_best=True))
+    if run.is_main:
+        evaluation.write(run.directory.path)
+    return evaluation
 
-    `per_image` has, by score name, the images' values. `signature` is what must be equal before two evaluations' scores
-    may be compared.
-    """
 
-    split: str
-    step: int
-    scores: Mapping[str, float]
-    per_image: Mapping[str, Mapping[ImageId, float]]
-    captions: Mapping[ImageId, tuple[Caption, ...]]
-    signature: Mapping[str, object]
+class Evaluator:
+    """Captions and scores one split, as often as it is asked, with the model as it then is."""
 
-    def write(self, run_dir: Path) -> None:
-        """Writes `candidates/SPLIT.json` (COCO results format) and then `scores/SPLIT.json`."""
-        write_json(run_dir / "candidates" / f"{self.split}.json", [self._candidate(i) for i in self.captions], indent=1)
-        record = {
+    def __init__(
+        self,
+        run: Run,
+        model: CaptioningModel,
+        inputs: Inputs,
+        texts: TokenRows | None,
+        split: str,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        """`seed` is that of sampled captions, the run's own when None."""
+        self.run, self.model, self.split = run, model, split
+        self.seed = run.spec.seed if seed is None else seed
+        self.reader = Reader(inputs, None, texts, seed=self.seed)
+        self.metrics = build_metrics(run.spec.metrics)
+
+    def evaluate(self, step: int) -> Evaluation:
+        """The captions and scores, the same in every process; `step` is that of the weights."""
+        run, samples = self.run, self.reader.inputs.samples
+        captions = caption_split(
+            self.model,
+            self.reader,
+            run.spec.generate,
+            precision=run.spec.train.precision,
+            share=run.share,
+            progress=run.progress(f"caption {self.split}", "images"),
+        )
+        gathered: dict[ImageId, tuple[Caption, ...]] = dict(gather_object(list(captions.items())))
+        ordered = {sample.image_id: gathered[sample.image_id] for sample in samples}
+        scores = self._score(ordered, samples)
+        for warning in dict.fromkeys(scores.notices):
+            run.observers.warn(f"{self.split}: {warning}")
+        return Evaluation(
+            self.split, step, scores.corpus, scores.per_image, ordered, self._signature(samples, scores.details)
+        )
+
+    def _score(self, captions: Mapping[ImageId, tuple[Caption, ...]], samples: Sequence[Sample]) -> MetricScores:
+        """Every image is scored once, in the main process, which hands the scores to the others."""
+        shared: list[MetricScores | None] = [None]
+        if self.run.is_main:
+            shared[0] = apply_metrics(
+                self.metrics,
+                Captioned(
+                    {image_id: each[0].text for image_id, each in captions.items()},
+                    {sample.image_id: sample.references for sample in samples},
+                    {sample.image_id: sample.source for sample in samples},
+                ),
+                around=lambda metric: on_device(metric, self.run.device),
+                progress=self.run.progress(f"score {self.split}", "metrics"),
+            )
+        [scores] = broadcast_object_list(shared)
+        assert isinstance(scores, MetricScores)
+        return scores
+
+    def _signature(self, samples: Sequence[Sample], details: Sequence[Mapping[str, str]]) -> dict[str, object]:
+        return {
             "split": self.split,
-            "step": self.step,
-            "scores": self.scores,
-            "signature": self.signature,
-            "per_image": {name: {str(i): v for i, v in values.items()} for name, values in self.per_image.items()},
+            "num_images": len(samples),
+            "num_references": sum(len(sample.references) for sample in samples),
+            "num_unreadable": len(self.reader.inputs.unreadable),
+            "data": describe_data({self.split: samples})[self.split],
+            "generate": self.run.spec.generate.model_dump(mode="json"),
+            "seed": self.seed,
+            "encoder_fingerprint": self.run.directory.encoder_fingerprint,
+            "metrics": [{**m.signature(), **d} for m, d in zip(self.metrics, details, strict=True)],
+            "versions": versions(),
         }
-        write_json(run_dir / "scores" / f"{self.split}.json", record, indent=1)
-
-    def _candidate(self, image_id: ImageId) -> dict[str, object]:
-        first, *others = self.captions[image_id]
-        candidate: dict[str, object] = {"image_id": image_id, "caption": first.text, "log_prob": first.log_prob}
-        if others:
-            candidate["others"] = [{"caption": other.text, "log_prob": other.log_prob} for other in others]
-        return candidate
-
-    @staticmethod
-    def read(run_dir: Path | str, split: str) -> Evaluation | None:
-        """The evaluation `write` left, or None when there is none."""
-        scores_file, candidates_file = (Path(run_dir, kind, f"{split}.json") for kind in ("scores", "candidates"))
-        if not scores_file.is_file():
-            return None
-        try:
-            record, candidates = json.loads(scores_file.read_text()), json.loads(candidates_file.read_text())
-            captions = {
-                c["image_id"]: tuple(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
-                for c in candidates
-            }
-            ids = {str(image_id): image_id for image_id in captions}
-            per_image = {n: {ids[i]: v for i, v in values.items()} for n, values in record["per_image"].items()}
-            return Evaluation(split, record["step"], record["scores"], per_image, captions, record["signature"])
-        except (OSError, ValueError, KeyError, TypeError) as err:
-            raise RunError(
-                f"the results of split {split} cannot be read: {err!r}",
-                where=str(scores_file),
-                fix="Delete this file and run again: the split is captioned and scored anew.",
-            ) from err
 
 
-def score(
-    metrics: Sequence[Metric], captions: Mapping[ImageId, tuple[Caption, ...]], samples: Sequence[Sample]
-) -> tuple[dict[str, float], dict[str, dict[ImageId, float]], list[str]]:
-    """Corpus scores, per-image scores and warnings, over every image of `samples`."""
-    candidates = {image_id: each[0].text for image_id, each in captions.items()}
-    references = {sample.image_id: sample.references for sample in samples}
-    return apply_metrics(metrics, candidates, references, {sample.image_id: sample.image for sample in samples})
+@contextmanager
+def on_device(metric: Metric, device: torch.device) -> Iterator[None]:
+    """A metric that is a torch module is on the device inside, in eval mode and without gradients, and off it after."""
+    if not isinstance(metric, torch.nn.Module):
+        yield
+        return
+    metric.requires_grad_(False).to(device).eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        metric.to("cpu")
 
 
 @torch.no_grad()
-def validation_loss(
-    model: CaptioningModel, features: SplitFeatures, captions: Captions, batch_size: int, precision: str
-) -> float:
-    """Mean teacher-forcing loss per target token (nats) over every caption of the split."""
+def validation_loss(model: CaptioningModel, reader: Reader, batch_size: int, precision: str) -> float:
+    """Mean cross entropy per target token (nats) over every caption of the split, whatever training minimises."""
     model.eval()
     total, count = 0.0, 0
-    order = captions.lengths.argsort(kind="stable")
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        batch = features.gather(captions.image_places[chosen].tolist())
-        with autocast(features.device, precision):
-            loss_sum, num_tokens = model(batch, captions.tokens(chosen, features.device))
-        total, count = total + float(loss_sum), count + int(num_tokens)
+    order = reader.captions.lengths.argsort(kind="stable")
+    groups = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    for batch in reader.of_captions(groups, [""] * len(groups)):
+        weights = batch.tokens.mask.float()
+        with autocast(batch.inputs.device, precision):
+            loss = model.weighted_nll(model.prefix(batch), batch.tokens, weights)
+        total, count = total + float(loss), count + int(batch.tokens.mask.sum())
     return total / count
+
+
+def tokenized_captions(run: Run, model: CaptioningModel, split: str, samples: Sequence[Sample]) -> Captions:
+    """The captions of a split as tokens; those that are cut are counted and reported."""
+    most = run.spec.train.max_caption_tokens
+    captions = Captions(samples, model.as_decoder, most)
+    if captions.num_truncated:
+        run.observers.warn(
+            f"{split}: {captions.num_truncated} of {len(captions)} captions are cut to {most} tokens "
+            "(/train/max_caption_tokens)"
+        )
+    return captions

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from ..protocols import GenerateOptions, ImageId
-from .features import SplitFeatures
+from ..protocols import Batch, GenerateOptions, ImageId
+from .inputs.reader import Reader
 from .model import CaptioningModel
+
+PURPOSE = "generate"  # of the seeds of sampled captions
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-def caption_features(
-    model: CaptioningModel,
-    features: Tensor,
-    options: GenerateOptions,
-    *,
-    seed: str,
-    precision: str,
+def caption_batch(
+    model: CaptioningModel, batch: Batch, options: GenerateOptions, *, precision: str
 ) -> list[tuple[Caption, ...]]:
-    """Captions of each image of features (B, N, D) on the model's device; sampling depends on `seed` alone."""
-    model.eval()
-    devices = [features.device] if features.device.type == "cuda" else []  # by default: a context on every GPU there is
-    with torch.inference_mode(), autocast(features.device, precision), torch.random.fork_rng(devices):
-        torch.manual_seed(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:7], "big"))
-        generated = model.generate(features, options)
-    texts = model.as_decoder.detokenize(generated.ids)
+    """Captions of each row of a batch on the model's device; sampling depends on the rows' seeds alone."""
+    with torch.inference_mode(), autocast(batch.inputs.device, precision):
+        generated = model.generate(model.prefix(batch), options, batch.seeds)
+    texts = model.detokenize(generated.ids)
     captions = [Caption(text, log_prob) for text, log_prob in zip(texts, generated.log_probs.tolist(), strict=True)]
     count = options.num_captions
     return [tuple(captions[start : start + count]) for start in range(0, len(captions), count)]
@@ -51,23 +43,22 @@ def caption_features(
 
 def caption_split(
     model: CaptioningModel,
-    features: SplitFeatures,
+    reader: Reader,
     options: GenerateOptions,
     *,
-    seed: int,
     precision: str,
     share: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None],
 ) -> dict[ImageId, tuple[Caption, ...]]:
     """Captions of this process's share of the split. The batches, and so the captions, are the same for any share."""
+    model.eval()
     rank, world = share
+    num_images = len(reader.inputs.samples)
+    starts = range(0, num_images, options.batch_size)[rank::world]
+    groups = [range(start, min(start + options.batch_size, num_images)) for start in starts]
     captions: dict[ImageId, tuple[Caption, ...]] = {}
-    starts = range(0, len(features), options.batch_size)[rank::world]
-    for start in starts:
-        places = range(start, min(start + options.batch_size, len(features)))
-        made = caption_features(
-            model, features.gather(places), options, seed=f"{seed} generate {start}", precision=precision
-        )
-        captions.update((features.samples[place].image_id, each) for place, each in zip(places, made, strict=True))
-        progress(len(captions), -(-len(features) // world))
+    for batch in reader.of_images(groups, PURPOSE):
+        made = caption_batch(model, batch, options, precision=precision)
+        captions.update((sample.image_id, each) for sample, each in zip(batch.samples, made, strict=True))
+        progress(len(captions), sum(map(len, groups)))
     return captions

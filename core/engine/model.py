@@ -1,30 +1,36 @@
-"""The trained part of a captioner: standardised features -> mapper -> prefix -> decoder."""
+"""The model: inputs -> (encoder, where it is tuned) -> standardised features -> mapper -> prefix -> decoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import BadCheckpoint
+from ..errors import BadCheckpoint, listed
 from ..protocols import (
+    Batch,
     Decoder,
+    Encoder,
     FeatureShape,
     Generated,
     GenerateOptions,
+    HasWeightedNll,
+    Loss,
     Mapper,
+    MapperWithLosses,
+    Prefix,
     TokenBatch,
     weights_fingerprint,
 )
 
 
 class CaptioningModel(nn.Module):
-    """Mapper and decoder as one module, so that one `forward` serves every combination and every number of processes.
+    """Mapper and decoder, and the encoder where it is tuned: everything that a run may train.
 
     `feature_mean` and `feature_deviation` (D,) are 0 and 1 unless the spec standardises the features.
     """
@@ -32,8 +38,11 @@ class CaptioningModel(nn.Module):
     feature_mean: Tensor
     feature_deviation: Tensor
 
-    def __init__(self, mapper: Mapper, decoder: Decoder, features: FeatureShape) -> None:
+    def __init__(
+        self, mapper: Mapper, decoder: Decoder, features: FeatureShape, *, tuned_encoder: Encoder | None = None
+    ) -> None:
         super().__init__()
+        self.encoder = None if tuned_encoder is None else cast("nn.Module", tuned_encoder)
         self.mapper, self.decoder = cast("nn.Module", mapper), cast("nn.Module", decoder)
         self.features = features
         self.register_buffer("feature_mean", torch.zeros(features.dim))
@@ -49,17 +58,59 @@ class CaptioningModel(nn.Module):
         """The decoder under its protocol."""
         return cast("Decoder", self.decoder)
 
-    def prefix(self, features: Tensor) -> Tensor:
-        """Features (B, N, D) -> prefix (B, P, E)."""
-        return self.as_mapper((features - self.feature_mean) / self.feature_deviation)
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode. What is frozen stays in eval mode: dropout there is noise. A tuned encoder stays in it too.
 
-    def forward(self, features: Tensor, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
-        """Teacher forcing: summed loss over target tokens, and their number."""
-        return self.as_decoder.loss(self.prefix(features), tokens)
+        A module that has parameters of which none trains counts as frozen, with all below it.
+        """
+        super().train(mode)
+        if self.encoder is not None:
+            self.encoder.eval()  # the statistics of its batch norms are those of its pretraining
+        for module in self.modules():
+            parameters = list(module.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
+                module.eval()
+        return self
 
-    def generate(self, features: Tensor, options: GenerateOptions) -> Generated:
-        """Captions for features (B, N, D)."""
-        return self.as_decoder.generate(self.prefix(features), options)
+    def prefix(self, batch: Batch) -> Prefix:
+        """What the decoder continues: vectors (B, P, E), and the text of each row."""
+        return Prefix(self.as_mapper(self._features(batch)), batch.text)
+
+    def prefix_and_losses(self, batch: Batch) -> tuple[Prefix, dict[str, Loss]]:
+        """The prefix, and the losses of its own that the mapper has."""
+        if not isinstance(self.mapper, MapperWithLosses):
+            return self.prefix(batch), {}
+        vectors, losses = self.mapper.forward_with_losses(self._features(batch))
+        return Prefix(vectors, batch.text), dict(losses)
+
+    def _features(self, batch: Batch) -> Tensor:
+        features = batch.inputs if self.encoder is None else cast("Encoder", self.encoder).encode(batch.inputs)
+        return (features - self.feature_mean) / self.feature_deviation
+
+    def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
+        """Natural-log probabilities (B, T) float32 of the tokens, 0 where the mask is False."""
+        return self.as_decoder.log_probs(prefix, tokens)
+
+    def weighted_nll(self, prefix: Prefix, tokens: TokenBatch, weights: Tensor) -> Tensor:
+        """The sum of -weights * log_probs, weights (B, T); by the decoder's own fused way where it has one."""
+        if isinstance(self.decoder, HasWeightedNll):
+            return self.decoder.weighted_nll(prefix, tokens, weights)
+        return -(weights * self.log_probs(prefix, tokens)).sum()
+
+    def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
+        """Captions that continue each prefix, without gradients and in eval mode; sampling depends on the seeds (B,)."""
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            with torch.no_grad():
+                return self.as_decoder.generate(prefix, options, seeds)
+        finally:
+            for module in training:
+                module.training = True
+
+    def detokenize(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Text of generated ids."""
+        return self.as_decoder.detokenize(ids)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and parameters the optimizer updates; tied parameters once."""
@@ -67,26 +118,15 @@ class CaptioningModel(nn.Module):
 
     def saved_state(self) -> dict[str, Tensor]:
         """What a checkpoint holds: trainable parameters and buffers. The rest is rebuilt from the spec."""
-        frozen = {name for name, p in self.named_parameters(remove_duplicate=False) if not p.requires_grad}
-        tied = {name for name, _ in self.named_parameters(remove_duplicate=False)} - dict(
-            self.named_parameters()
-        ).keys()
-        return {name: value for name, value in self.state_dict().items() if name not in frozen | tied}
+        return saved_state(self)
 
     def load_saved_state(self, file: Path) -> None:
-        """Reads a checkpoint's weights. Raises `BadCheckpoint` with the first names or shapes that differ."""
-        try:
-            found = load_file(file)
-        except (SafetensorError, OSError) as err:
-            raise BadCheckpoint(f"{file} cannot be read: {err}", fix="Restore the file, or train again.") from err
-        expected = self.saved_state()
-        differing = _differences(expected, found)
-        if differing:
-            raise BadCheckpoint(
-                f"{file} belongs to another model: {'; '.join(differing[:3])}"
-                + (f"; and {len(differing) - 3} more" if len(differing) > 3 else ""),
-                fix="Load it with the spec it was trained with (spec.json of its run directory).",
-            )
+        """Reads a checkpoint's weights; those of the objective are passed over.
+
+        Raises `BadCheckpoint` with the first names or shapes that differ.
+        """
+        found = {n: v for n, v in read_state(file).items() if not n.startswith(OBJECTIVE)}
+        require_same(self.saved_state(), found, file)
         self.load_state_dict(found, strict=False)
 
     def frozen_fingerprint(self) -> str:
@@ -97,12 +137,37 @@ class CaptioningModel(nn.Module):
         return weights_fingerprint(holder)
 
 
-def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    lines = [f"{name} is missing" for name in expected if name not in found]
-    lines += [f"{name} is not in the model" for name in found if name not in expected]
-    lines += [
+OBJECTIVE = "objective."  # where a checkpoint keeps the objective's weights
+
+
+def saved_state(module: nn.Module) -> dict[str, Tensor]:
+    """Trainable parameters and buffers of a module by name; tied parameters once."""
+    frozen = {name for name, p in module.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    tied = {name for name, _ in module.named_parameters(remove_duplicate=False)} - dict(
+        module.named_parameters()
+    ).keys()
+    return {name: value for name, value in module.state_dict().items() if name not in frozen | tied}
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's weights file. Raises `BadCheckpoint` when it cannot be read."""
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as err:
+        raise BadCheckpoint(f"{file} cannot be read: {err}", fix="Restore the file, or train again.") from err
+
+
+def require_same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], file: Path) -> None:
+    """Raises `BadCheckpoint` with the first differences unless names and shapes are the same."""
+    differing = [f"{name} is missing" for name in expected if name not in found]
+    differing += [f"{name} is not in the model" for name in found if name not in expected]
+    differing += [
         f"{name} is {tuple(found[name].shape)} and not {tuple(value.shape)}"
         for name, value in expected.items()
         if name in found and found[name].shape != value.shape
     ]
-    return lines
+    if differing:
+        raise BadCheckpoint(
+            f"{file} belongs to another model: {listed(differing, 3, between='; ')}.",
+            fix="Load it with the spec it was trained with (spec.json of its run directory).",
+        )

@@ -1,39 +1,58 @@
-"""`capfw run` and `capfw evaluate`: a run directory, its lock, its observers, and the stages of `job`."""
+"""`capfw run` and `capfw evaluate`. A run enters its modules in this order, each once.
+
+opening      the run directory and its lock, the accelerator, who is told
+splits       the data set, read and checked
+assembling   encoder and model: parts that do not fit each other show before hours of work
+extraction   what the model reads of each image, stored or live
+context      the text that an image gets
+training     the trained part, with the val split evaluated along the way
+evaluate     captions and scores of the final split
+report       report.html
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
 
-from ..errors import RequestError, RunError, nearest
-from ..protocols import RunEnded, RunStarted
+from ..errors import RequestError, suggestion
+from ..protocols import RunEnded, RunStarted, Sample
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
-from .evaluate import Evaluation
-from .job import Job
-from .json_log import JsonLog
-from .observers import Observers
-from .run_directory import RunDirectory, open_run, providers
+from .assembling import assemble, loaded_best
+from .context import fit_context
+from .evaluate import Evaluator, evaluate_best
+from .evaluation import RESULT_FOLDERS, Evaluation, require_writable
+from .inputs.extraction import describe_inputs, extract
+from .inputs.splits import check_splits, final_split, read_splits
+from .observing.json_log import JsonLog
+from .observing.report import write_report
+from .opening import Run, opened
+from .run_directory import RunDirectory, describe_data, open_run, providers, versions
+from .training import train
 
-_WHERE_FEATURES_ARE = ("/features/store", "/features/num_workers")  # other values change no result
-_RESULTS = ("candidates", "scores")
+_FREE = ("/features/store", "/features/num_workers")  # other values change no result
+_CHANGEABLE = ("/generate", "/metrics", "/data", "/seed")
 Stage: TypeAlias = Literal["extract", "train", "report"]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left: the evaluation of the test split, or of val where there is no test split, and where it is."""
+    """What a run left: the evaluation of the test split, or of val where there is no test split, and where it is.
+
+    `finished_at` is set where the run had been finished before and nothing was done.
+    """
 
     run_dir: Path
     evaluation: Evaluation | None
     seconds: float
+    finished_at: str | None = None
 
 
 def run(
@@ -45,57 +64,81 @@ def run(
     Raises `CapfwError` for everything a user can cause.
     """
     if until not in get_args(Stage):
-        close = nearest(until, get_args(Stage))
-        raise RequestError(
-            f'no stage is called "{until}".',
-            where="until",
-            fix=f"Stages: {', '.join(get_args(Stage))}." + (f'  Did you mean "{close}"?' if close else ""),
-        )
+        fix = f"Stages: {', '.join(get_args(Stage))}.  {suggestion(until, get_args(Stage))}"
+        raise RequestError(f'no stage is called "{until}".', where="until", fix=fix)
     started = time.perf_counter()
     registry = registry or Registry.discover()
-    accelerator = _accelerator(spec)
-    with _Main(RunDirectory(spec.run_dir), accelerator) as directory:
-        is_resumed = accelerator.is_main_process and directory.claim(spec)
-        if accelerator.is_main_process and "plugins" not in directory.environment:
-            directory.record(plugins=providers(spec, registry))
-        watchers = Observers(
-            registry,
-            [JsonLog(directory.path / "log.jsonl"), *observers],
-            is_main=accelerator.is_main_process,
-        )
-        job = Job(spec, directory, accelerator, watchers)
-        watchers.tell(RunStarted(spec.run_dir, spec.to_json(), is_resumed))
-        job.check_data()
-        evaluation = job.finished() if until == "report" else None
-        if evaluation is None:
-            evaluation = job.perform(until)
+    directory = RunDirectory(spec.run_dir)
+    with opened(spec, registry, directory, lambda it: [JsonLog(it.path / "log.jsonl"), *observers]) as run:
+        _begin(run)
+        splits = read_splits(run)
+        check_splits(splits)
+        _record_data(run, splits)
+        finished = _finished(run, splits) if until == "report" else None
+        evaluation = finished or _perform(run, splits, until)
         seconds = time.perf_counter() - started
-        watchers.tell(RunEnded(spec.run_dir, evaluation.scores if evaluation else {}, seconds))
-    return RunResult(spec.run_dir, evaluation, seconds)
+        run.observers.tell(RunEnded(spec.run_dir, evaluation.scores if evaluation else {}, seconds))
+        finished_at = run.directory.environment.get("finished_at")
+    return RunResult(spec.run_dir, evaluation, seconds, str(finished_at) if finished else None)
 
 
-class _Main:
-    """Holds the run directory's lock in the main process, for as long as all processes use it."""
+def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> Evaluation | None:
+    """The stages, each of which does what earlier calls have left."""
+    encoder, model = assemble(run, splits)
+    inputs = extract(run, encoder, splits)
+    run.record(features=describe_inputs(run, encoder, inputs), frozen_fingerprint=model.frozen_fingerprint())
+    if until == "extract":
+        return None
+    texts = fit_context(run, model, inputs)
+    if not run.directory.environment.get("is_trained"):
+        train(run, model, inputs, texts)
+    split = final_split(splits)
+    if until == "train" or split is None:
+        return None
+    evaluation = evaluate_best(run, model, inputs, texts, split)
+    if run.is_main:
+        write_report(run.directory, run.spec, evaluation, inputs[split].samples)
+    run.record(finished_at=datetime.now().astimezone().isoformat(timespec="seconds"))
+    run.wait()
+    return evaluation
 
-    def __init__(self, directory: RunDirectory, accelerator: Accelerator) -> None:
-        self.directory, self.accelerator = directory, accelerator
 
-    def __enter__(self) -> RunDirectory:
-        if self.accelerator.is_main_process:
-            self.directory.__enter__()
-        self.accelerator.wait_for_everyone()
-        return self.directory
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self.accelerator.is_main_process:
-            self.directory.__exit__(*exc_info)
+def _begin(run: Run) -> None:
+    """Claims the directory for the spec, records what the run is made of, and reports that it begins."""
+    is_resumed = run.is_main and run.directory.claim(run.spec)
+    if "plugins" not in run.directory.environment:
+        run.record(plugins=providers(run.spec, run.registry), code=run.code)
+    run.observers.tell(RunStarted(run.spec.run_dir, run.spec.to_json(), is_resumed))
+    run.directory.report_changed_code(run.code, run.observers.warn)
 
 
-def _accelerator(spec: RunSpec) -> Accelerator:
-    # The main process scores while the others wait; the default of ten minutes would end a long evaluation.
-    patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
-    is_bf16 = spec.train.precision == "bf16" or (spec.train.precision == "auto" and torch.cuda.is_available())
-    return Accelerator(mixed_precision="bf16" if is_bf16 else "no", kwargs_handlers=[patience])
+def _record_data(run: Run, splits: Mapping[str, Sequence[Sample]]) -> None:
+    """Refuses data that changed since the run began."""
+    data = describe_data(splits)
+    if not run.is_main:
+        return
+    run.directory.check_same_data(data)
+    if "data" not in run.directory.environment:
+        run.record(
+            data=data,
+            versions=versions(),
+            device=str(run.device),
+            device_name=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            num_processes=run.accelerator.num_processes,
+        )
+
+
+def _finished(run: Run, splits: Mapping[str, Sequence[Sample]]) -> Evaluation | None:
+    """The final evaluation when nothing is left to do."""
+    best, split, known = run.directory.checkpoints.best(), final_split(splits), run.directory.environment
+    is_reported = (run.directory.path / "report.html").is_file()
+    if split is None or best is None or not is_reported or not known.get("is_trained"):
+        return None
+    evaluation = Evaluation.read(run.directory.path, split)
+    if evaluation is None or evaluation.step != best.step:
+        return None
+    run.observers.inform(f"this run was finished at {known.get('finished_at')}; nothing was done")
+    return evaluation
 
 
 def evaluate_run(
@@ -109,67 +152,53 @@ def evaluate_run(
 ) -> Evaluation:
     """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
 
-    `split` is the run's final one (test, else val) when None. `overrides` (JSON pointers) may change /generate, /metrics
-    and /data; the results then go to `output`, another folder than the run's own, so that those of the run itself stay.
-    They may also name another /features/store, or /features/num_workers, which change no result. Paths in overrides are
-    relative to the working directory. Raises `CapfwError`.
+    `split` is the run's final one (test, else val) when None. `overrides` (JSON pointers) may change /generate, /metrics,
+    /data and /seed; the results then go to `output`, so that those of the run itself stay. They may also name another
+    /features/store, or /features/num_workers, which change no result. Paths in overrides are relative to the working
+    directory. Raises `CapfwError`.
     """
     directory = open_run(run_dir)
-    run_dir = directory.path
-    changed = [p for p in overrides or {} if not p.startswith(_WHERE_FEATURES_ARE)]
-    refused = [p for p in changed if not p.startswith(("/generate", "/metrics", "/data"))]
+    results = _output(directory.path, overrides or {}, output)
+    registry = registry or Registry.discover()
+    # The paths of a resolved spec are absolute; those in overrides come from the command line. Files that training alone
+    # needed may be gone; what is read here reports itself what it lacks.
+    spec = load_spec(
+        directory.path / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd(), check_files=False
+    )
+    # Another seed samples other captions. The parts are built with the run's own: frozen random weights come from it.
+    seed, spec = spec.seed, spec.model_copy(update={"seed": directory.seed})
+    with opened(spec, registry, directory, lambda _: observers) as run:
+        require_writable(results)
+        run.directory.report_changed_code(run.code, run.observers.warn)
+        splits = read_splits(run)
+        split = split or final_split(splits)
+        if split is None or split not in splits:
+            raise RequestError(
+                f"the data set has no split {split}.", where="--split", fix=f"It has {', '.join(splits)}."
+            )
+        encoder, model = assemble(run, splits)
+        run.directory.check_frozen(None if model.encoder else encoder.fingerprint(), model.frozen_fingerprint())
+        inputs = extract(run, encoder, {split: splits[split]})
+        texts = fit_context(run, model, inputs)
+        step = loaded_best(model, run.directory.checkpoints)
+        evaluation = Evaluator(run, model, inputs[split], texts.get(split), split, seed=seed).evaluate(step)
+        if run.is_main:
+            evaluation.write(results)
+    return evaluation
+
+
+def _output(run_dir: Path, overrides: Mapping[str, object], output: Path | str | None) -> Path:
+    """Where the results go. Raises `RequestError` where they would overwrite those of the run itself."""
+    changed = [place for place in overrides if not place.startswith(_FREE)]
+    refused = [place for place in changed if not place.startswith(_CHANGEABLE)]
     if refused:
-        raise RequestError(
-            f"{refused[0]} cannot change after training.",
-            where="--set (overrides)",
-            fix="Change /generate, /metrics, /data or /features/store.",
-        )
-    output = Path(output or run_dir)
-    if changed and _shares_results(output, run_dir):
+        fix = f"Change {', '.join(_CHANGEABLE)} or {_FREE[0]}."
+        raise RequestError(f"{refused[0]} cannot change after training.", where="--set (overrides)", fix=fix)
+    results = Path(output or run_dir)
+    if changed and any((results / name).resolve() == (run_dir / name).resolve() for name in RESULT_FOLDERS):
         raise RequestError(
             "changed options would overwrite the results of the run itself.",
             where="--set (overrides)",
             fix="Add --output FOLDER, another than the run's own (in Python: output=FOLDER).",
         )
-    registry = registry or Registry.discover()
-    # The paths of a resolved spec are absolute; those in overrides come from the command line. Files that training alone
-    # needed may be gone; what is read here says itself what it lacks.
-    spec = load_spec(
-        run_dir / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd(), check_files=False
-    )
-    accelerator = _accelerator(spec)
-    with _Main(directory, accelerator):
-        best = directory.best_checkpoint()
-        _make_output(output)
-        job = Job(spec, directory, accelerator, Observers(registry, observers, is_main=accelerator.is_main_process))
-        split = split or job.final_split
-        if split is None or split not in job.splits:
-            raise RequestError(
-                f"the data set has no split {split}.", where="--split", fix=f"It has {', '.join(job.splits)}."
-            )
-        job.splits = {split: job.splits[split]}
-        directory.check_frozen(job.encoder.fingerprint(), job.model.frozen_fingerprint())
-        job.extract_all(is_recorded=False)
-        job.model.load_saved_state(directory.checkpoints.weights(best.step))
-        evaluation = job.evaluate(split, best.step)
-        if accelerator.is_main_process:
-            evaluation.write(output)
-    return evaluation
-
-
-def _shares_results(folder: Path, other: Path) -> bool:
-    """Whether candidates or scores written to both folders would be the same files, by whatever links."""
-    return any((folder / name).resolve() == (other / name).resolve() for name in _RESULTS)
-
-
-def _make_output(folder: Path) -> None:
-    """Finds out before the work, and not after it, that its results could not be written."""
-    try:
-        for name in _RESULTS:
-            (folder / name).mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise RunError(
-            f"the folder of the results cannot be made: {err.strerror or err}.",
-            where=str(folder),
-            fix="Name another with --output (in Python: output=FOLDER).",
-        ) from err
+    return results

@@ -7,19 +7,21 @@ import importlib.metadata
 import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePath
 
 from filelock import FileLock, Timeout
 
 from ..errors import RequestError, RunError
 from ..protocols import Sample
-from ..provenance import ENVIRONMENT
-from ..registry import Registry
+from ..registry import Registry, changed_code
 from ..spec import RunSpec
+from ..spec.provenance import ENVIRONMENT
 from .atomic import write_json
 from .checkpoint import Best, Checkpoints
 
+FORMAT = 2
+"""Of run directories: raised when an older one can no longer be read."""
 # Options that change where or how fast a run works, and nothing it computes: a run may be continued with others.
 _FREE = ("/$schema", "/description", "/run_dir", "/features/store", "/features/num_workers", "/train/save_every_steps")
 _LIBRARIES = (
@@ -77,18 +79,23 @@ class RunDirectory:
             raise RunError(
                 "this run was imported: it has weights, and no training that could go on.",
                 where=str(self.path),
-                fix="Use it with `capfw caption` and `capfw evaluate`, or choose another /run_dir to train anew.",
+                fix="Caption and evaluate with it, or name it in /train/from and train in another /run_dir.",
             )
         file, wanted = self.path / "spec.json", spec.to_json()
         if not file.is_file():
-            write_json(file, wanted)
+            self._begin(wanted)
             return False
+        self.require_format()
         differing = [p for p in _differences(json.loads(file.read_text()), wanted, "") if not p.startswith(_FREE)]
         if differing and "features" not in self.environment and self.checkpoints.last() is None:
             shutil.rmtree(self.assets, ignore_errors=True)
-            (self.path / "environment.json").unlink(missing_ok=True)
-            write_json(file, wanted)
+            (self.path / ENVIRONMENT).unlink(missing_ok=True)
+            self._begin(wanted)
             return False
+        if differing == ["/train/epochs"] and self._may_be_longer(spec):
+            write_json(file, wanted)
+            self.record(is_trained=False, finished_at=None)
+            return True
         if differing:
             raise RunError(
                 f"this run directory holds a run with another spec; they differ at {', '.join(differing[:5])}"
@@ -97,6 +104,25 @@ class RunDirectory:
                 fix="Choose another /run_dir for the changed spec, or delete the old run.",
             )
         return True
+
+    def _begin(self, wanted: object) -> None:
+        self.record(format=FORMAT)
+        write_json(self.path / "spec.json", wanted)
+
+    def require_format(self) -> None:
+        """Raises `RequestError` for a run directory that another version of capfw wrote in another form."""
+        found = self.environment.get("format", 1)
+        if found != FORMAT:
+            raise RequestError(
+                f"this run directory has format {found}, and this version of capfw reads format {FORMAT}.",
+                where=str(self.path),
+                fix="Train again in another /run_dir, or use the version of capfw in its environment.json.",
+            )
+
+    def _may_be_longer(self, spec: RunSpec) -> bool:
+        """Whether the run is trained, and the spec asks for more epochs than it has had."""
+        before = json.loads((self.path / "spec.json").read_text())["train"]["epochs"]
+        return bool(self.environment.get("is_trained")) and spec.train.epochs > int(before)
 
     @property
     def environment(self) -> dict[str, object]:
@@ -119,13 +145,22 @@ class RunDirectory:
             )
         return best
 
-    def check_frozen(self, encoder_fingerprint: str, frozen_fingerprint: str) -> None:
+    @property
+    def seed(self) -> int:
+        """That of the run's spec."""
+        return int(json.loads((self.path / "spec.json").read_text(encoding="utf-8"))["seed"])
+
+    @property
+    def encoder_fingerprint(self) -> str | None:
+        """That of the encoder this run was trained with; None before it had features, or where the encoder is tuned."""
+        features = self.environment.get("features")
+        return features.get("encoder_fingerprint") if isinstance(features, dict) else None
+
+    def check_frozen(self, encoder_fingerprint: str | None, frozen_fingerprint: str) -> None:
         """Raises `RunError` when encoder or frozen weights differ from those this run was trained with."""
         environment = self.environment
-        features = environment.get("features")
-        trained_with = features.get("encoder_fingerprint") if isinstance(features, dict) else None
         differing = []
-        if trained_with not in (None, encoder_fingerprint):
+        if self.encoder_fingerprint not in (None, encoder_fingerprint):
             differing.append("the encoder")
         if environment.get("frozen_fingerprint") not in (None, frozen_fingerprint):
             differing.append("a frozen part of the mapper or decoder")
@@ -135,6 +170,17 @@ class RunDirectory:
                 where=str(self.path),
                 fix="The weights file was replaced, or random weights were drawn by other library versions: put back the "
                 "file, or install the versions in environment.json.",
+            )
+
+    def report_changed_code(self, code: Mapping[str, str], tell: Callable[[str], None]) -> None:
+        """Tells of components whose code is other than the one this run began with. Other code is no error: weights are."""
+        recorded = self.environment.get("code")
+        if not isinstance(recorded, dict):
+            return
+        if changed := changed_code(recorded, code):
+            tell(
+                f"the code of {', '.join(changed)} has changed since this run began; what it computed before is not "
+                "computed anew"
             )
 
     def check_same_data(self, data: Mapping[str, object]) -> None:
@@ -157,6 +203,7 @@ def open_run(path: Path | str) -> RunDirectory:
             where=str(path),
             fix="Name the folder that `capfw run` wrote (/run_dir in the spec).",
         )
+    directory.require_format()
     directory.best_checkpoint()
     return directory
 
@@ -186,7 +233,7 @@ def providers(spec: RunSpec, registry: Registry) -> dict[str, dict[str, str]]:
 
 
 def describe_data(splits: Mapping[str, Sequence[Sample]]) -> dict[str, object]:
-    """Counts of each split, and a SHA-256 over its ids, captions and file names (of bytes, for images in memory)."""
+    """Counts of each split, and a SHA-256 over its ids, captions and the names of its sources."""
     return {
         split: {
             "images": len(samples),
@@ -200,8 +247,8 @@ def describe_data(splits: Mapping[str, Sequence[Sample]]) -> dict[str, object]:
 def _digest(samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256()
     for sample in samples:
-        image = hashlib.sha256(sample.image).hexdigest() if isinstance(sample.image, bytes) else sample.image.name
-        digest.update(json.dumps([sample.image_id, image, list(sample.references)]).encode())
+        source = PurePath(sample.source.name).name  # the folder may move
+        digest.update(json.dumps([sample.image_id, source, list(sample.references)]).encode())
     return digest.hexdigest()
 
 

@@ -1,54 +1,14 @@
-"""How a plugin describes a component: a light record with a config model, and where the heavy class is."""
+"""A plugin's description of a component: a light record with a config model, and where the heavy class is."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self, TypeAlias
-
-from pydantic import BaseModel, ConfigDict
 
 from ..errors import CapfwError, PluginError
-from .shapes import FeatureKind
-
-Kind: TypeAlias = Literal["encoder", "mapper", "decoder", "metric", "dataset", "importer"]
-KINDS: tuple[Kind, ...] = ("encoder", "mapper", "decoder", "metric", "dataset", "importer")
-
-
-class ComponentConfig(BaseModel):
-    """Base of every component's options: frozen, unknown keys refused, no `name` field.
-
-    The methods below let `capfw validate` see a mismatch without torch and before any weight is read. Override the
-    one that fits the kind; None means "known only once built", and the check then happens at building time.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def emitted_features(self) -> FeatureKind | None:
-        """For an encoder: what it emits under these options."""
-        return None
-
-    def required_features(self) -> FeatureKind | None:
-        """For a mapper: the only kind of features it can read under these options; None when it reads both."""
-        return None
-
-    def needs(self) -> tuple[str, ...]:
-        """For a metric: what it needs besides captions ("Java", "images"); `capfw score` asks by itself for no such one."""
-        return ()
-
-    def score_names(self) -> tuple[str, ...]:
-        """For a metric: the names of the corpus scores it yields."""
-        return ()
-
-    @classmethod
-    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
-        """For a data set: the options that read this captions file over this image folder, which both exist.
-
-        None when the file is of another form. `capfw init` asks every data set, and writes the options that are set.
-        """
-        return None
+from .configs import ComponentConfig
 
 
 @dataclass(frozen=True)
@@ -66,6 +26,9 @@ class Component:
     `write_example` is for a component that reads files of the user's, which `example` can only name: it writes the
     smallest such files into an empty folder and returns the configuration that reads them. The conformance kit then
     builds that one. What it needs beyond the standard library it imports itself.
+
+    `example_sources` is for an encoder whose inputs are no images: it returns the encoded bytes of three or more short,
+    different examples (WAV, ...). The conformance kit gives them to the encoder in place of images.
     """
 
     name: str
@@ -77,6 +40,7 @@ class Component:
     starter: ComponentConfig | None = None
     is_recommended: bool = False
     write_example: Callable[[Path], ComponentConfig] | None = None
+    example_sources: Callable[[], Sequence[bytes]] | None = None
     revision: int = 1
 
     def load(self) -> type:

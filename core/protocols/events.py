@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -36,7 +36,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class StepEnded:
-    """One optimizer step: loss per target token (nats), learning rate, gradient norm before clipping."""
+    """One optimizer step, or the mean of the few since the last event.
+
+    `loss` is what is minimised: the weighted sum of `losses`, each by its name, per target token (nats) or per row. `lr` is
+    the largest of the parts' learning rates, `grad_norm` that before clipping.
+    """
 
     step: int
     num_steps: int
@@ -45,6 +49,7 @@ class StepEnded:
     lr: float
     grad_norm: float
     captions_per_second: float
+    losses: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

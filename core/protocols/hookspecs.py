@@ -6,6 +6,7 @@ import pluggy
 
 from .component import Component
 from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded
+from .kinds import KINDS
 
 PROJECT = "capfw"
 API_VERSION = 1
@@ -15,38 +16,8 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-class Hooks:
-    """Signatures that pluggy holds every plugin to."""
-
-    @hookspec
-    def register_encoders(self) -> list[Component]:
-        """Encoders of this package."""
-        return []
-
-    @hookspec
-    def register_mappers(self) -> list[Component]:
-        """Mappers of this package."""
-        return []
-
-    @hookspec
-    def register_decoders(self) -> list[Component]:
-        """Decoders of this package."""
-        return []
-
-    @hookspec
-    def register_metrics(self) -> list[Component]:
-        """Metrics of this package."""
-        return []
-
-    @hookspec
-    def register_datasets(self) -> list[Component]:
-        """Data sets of this package."""
-        return []
-
-    @hookspec
-    def register_importers(self) -> list[Component]:
-        """Readers of other projects' files of this package."""
-        return []
+class RunHooks:
+    """The events of a run. pluggy holds every plugin to these signatures."""
 
     @hookspec
     def run_started(self, event: RunStarted) -> None:
@@ -75,3 +46,21 @@ class Hooks:
     @hookspec
     def run_ended(self, event: RunEnded) -> None:
         """The run ended well."""
+
+
+@hookspec
+def _components() -> list[Component]:
+    """The components of one kind that this package has."""
+    return []
+
+
+def plugin_manager() -> pluggy.PluginManager:
+    """A new plugin manager with the hooks of all events, and one for each kind of component."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(RunHooks)
+    manager.add_hookspecs(type("KindHooks", (), {row.hook: _components for row in KINDS.values()}))
+    return manager
+
+
+RUN_HOOKS = tuple(name for name in vars(RunHooks) if not name.startswith("_"))
+HOOKS = (*(row.hook for row in KINDS.values()), *RUN_HOOKS)

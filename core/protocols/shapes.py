@@ -5,18 +5,17 @@ B images or captions, N feature tokens, D feature width, P prefix length, E deco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..errors import IncompatibleComponents
+from ..errors import DataError, IncompatibleComponents
+from .sources import Source
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ImageId: TypeAlias = int | str
-ImageSource: TypeAlias = Path | bytes  # a file, or the encoded bytes (PNG, JPEG, ...) of an image held in memory
 FeatureKind: TypeAlias = Literal["pooled", "tokens"]
 
 
@@ -52,14 +51,48 @@ class FeatureShape:
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Caption tokens for teacher forcing, padded on the right.
+    """Tokens of captions or of other texts, padded on the right.
 
-    ids (B, T) int64; mask (B, T) bool, True where there is a caption or EOS token. What stands under False is padding:
-    it is never read as input and never a target.
+    ids (B, T) int64; mask (B, T) bool, True where there is a token. What stands under False is padding: it is never
+    read as input and never a target.
     """
 
     ids: Tensor
     mask: Tensor
+
+    def repeat(self, count: int) -> TokenBatch:
+        """Each row `count` times in a row."""
+        return TokenBatch(self.ids.repeat_interleave(count, dim=0), self.mask.repeat_interleave(count, dim=0))
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What the decoder reads before a caption: the mapper's vectors (B, P, E), then the text of each row, if any.
+
+    The texts are tokens without EOS (`tokenize(texts, end=False)`) and may be of unequal length, also 0.
+    """
+
+    vectors: Tensor
+    text: TokenBatch | None = None
+
+    def repeat(self, count: int) -> Prefix:
+        """Each row `count` times in a row, as for that many captions of an image."""
+        return Prefix(
+            self.vectors.repeat_interleave(count, dim=0), None if self.text is None else self.text.repeat(count)
+        )
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One named loss of a step: the sum over its terms, a scalar with gradients.
+
+    The trainer divides `sum` by the number of target tokens or of rows in the whole step, as `per` asks, and weights the
+    quotient with `weight`. With weight 0 the loss is only reported.
+    """
+
+    sum: Tensor
+    per: Literal["token", "row"]
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -79,17 +112,60 @@ class Generated:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a data set and its human captions."""
+    """One image of a data set, or whatever else an encoder reads, and its human captions."""
 
     image_id: ImageId
-    image: ImageSource
+    source: Source
     references: tuple[str, ...]
     file_name: str = ""
 
 
 @dataclass(frozen=True)
+class Captioned:
+    """What a metric scores: one candidate and the references of every image, as raw text, under the same ids.
+
+    `sources` are the images themselves; None where files of captions are scored.
+    """
+
+    candidates: Mapping[ImageId, str]
+    references: Mapping[ImageId, tuple[str, ...]]
+    sources: Mapping[ImageId, Source] | None = None
+
+    def require_sources(self, *, needed_by: str) -> Mapping[ImageId, Source]:
+        """The images. Raises `DataError` where there are none."""
+        if self.sources is None:
+            raise DataError(
+                f"metric {needed_by} reads the images, and files of captions have none.",
+                fix="Leave it out here, or score a run with `capfw evaluate`.",
+            )
+        return self.sources
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The data of one step, on the device: row i of every field belongs together.
+
+    A row is a caption or an image, as the objective asks. inputs: stored features (B, N, D) or live inputs. tokens: the
+    target tokens of each row's caption; of a row that is an image, those of one of its captions, drawn anew each epoch.
+    text: the tokens of the row's context, None where there is no context. seeds (B,) int64, on the CPU: the noise of a row,
+    which depends on the run's seed, the step and the image.
+    """
+
+    samples: Sequence[Sample]
+    inputs: Tensor
+    tokens: TokenBatch
+    text: TokenBatch | None
+    seeds: Tensor
+
+
+@dataclass(frozen=True)
 class Scores:
-    """What a metric says: one value per score name for the corpus, and one per image where the metric has them."""
+    """What a metric found: one value per score name for the corpus, and one per image where the metric has them.
+
+    `details`: what the metric found out about the corpus and the values depend on (document frequencies). It is stored
+    beside the signature.
+    """
 
     corpus: Mapping[str, float]
     per_image: Mapping[str, Mapping[ImageId, float]] = field(default_factory=dict)
+    details: Mapping[str, str] = field(default_factory=dict)

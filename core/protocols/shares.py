@@ -10,7 +10,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from ..errors import DataError
-from .component import ComponentConfig
+from .configs import ComponentConfig
 from .shapes import ImageId
 
 

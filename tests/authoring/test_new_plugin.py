@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from capfw.cli import main
+from capfw.core.authoring.scaffold import PLUGIN_KINDS, PluginNames, new_plugin
 from capfw.core.errors import PluginError
+from capfw.core.protocols import KINDS
 from capfw.core.registry import Registry
-from capfw.core.scaffold import PLUGIN_KINDS, PluginNames, new_plugin
-from capfw.core.spec import SECTIONS
 
 DISTRIBUTIONS = {
     "encoder": "capfw-tiny-eye",
@@ -23,6 +23,8 @@ DISTRIBUTIONS = {
     "decoder": "capfw-parrot",
     "metric": "length-ratio",  # a name need not begin with capfw-
     "dataset": "capfw-photo-folder",
+    "objective": "capfw-short-and-long",
+    "context": "capfw-neighbours",
 }
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -76,7 +78,7 @@ def test_spec_that_was_generated_runs(kind: str, generated: dict[str, Path], run
     assert Path(result["run_dir"]).parent == generated[kind] / "runs"
 
 
-def test_all_five_run_together(generated: dict[str, Path], run_in_environment: Run) -> None:
+def test_all_run_together(generated: dict[str, Path], run_in_environment: Run) -> None:
     spec = json.loads((generated["dataset"] / "spec.json").read_text(encoding="utf-8"))
     for kind in ("encoder", "mapper", "decoder"):
         spec[kind] = json.loads((generated[kind] / "spec.json").read_text(encoding="utf-8"))[kind]
@@ -120,7 +122,7 @@ def test_it_tells_what_to_run_next_and_fills_every_place(tmp_path: Path) -> None
 
 
 def test_every_kind_of_a_spec_has_a_template() -> None:
-    assert set(PLUGIN_KINDS) == {*SECTIONS.values(), "metric"} == set(DISTRIBUTIONS)
+    assert set(PLUGIN_KINDS) == {kind for kind, row in KINDS.items() if row.section} == set(DISTRIBUTIONS)
 
 
 @pytest.mark.parametrize(

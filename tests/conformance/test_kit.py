@@ -19,7 +19,7 @@ from torch import Tensor
 from capfw.cli import main
 from capfw.core.conformance import conformance_test, registered, run_checks
 from capfw.core.errors import MissingLibrary, PluginError
-from capfw.core.protocols import TokenBatch
+from capfw.core.protocols import Prefix, TokenBatch
 from capfw.core.registry import Registry
 
 ADVICE = {check.name: check.advice for check in registered()}
@@ -53,9 +53,18 @@ def test_a_component_is_checked_under_each_value_of_the_options_that_list_theirs
     results = run_checks("decoder/voice", Registry([sound_toys]))
 
     under = Counter(result.options for result in results)
-    assert set(under) == {"", 'tuning "frozen"'}
-    assert under['tuning "frozen"'] < under[""]  # what is said of the component is looked at once
+    assert set(under) == {"", 'table "fixed"'}
+    assert under['table "fixed"'] < under[""]  # what is said of the component is looked at once
     assert {result.outcome for result in results} == {"passed"}
+
+
+def test_an_encoder_of_sounds_skips_the_checks_of_images_with_the_reason() -> None:
+    results = {result.check: result for result in run_checks("encoder/hearing", Registry([sound_toys]))}
+
+    skipped = [result for result in results.values() if result.outcome == "skipped"]
+    assert [result.check for result in skipped] == ["transforms-any-image"]
+    assert "its sources are no images" in skipped[0].message
+    assert results["encoder-can-be-tuned"].outcome == results["transform-pickles"].outcome == "passed"
 
 
 class NeedsAProgram:
@@ -84,9 +93,9 @@ def test_very_many_positions_are_not_filled_to_the_last(monkeypatch: pytest.Monk
     class Voice(sound_models.Voice):
         max_positions = 1_000_000
 
-        def loss(self, prefix: Tensor, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
-            lengths.append(prefix.shape[1] + tokens.ids.shape[1])
-            return super().loss(prefix, TokenBatch(tokens.ids[:, :8], tokens.mask[:, :8]))
+        def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
+            lengths.append(prefix.vectors.shape[1] + tokens.ids.shape[1])
+            return super().log_probs(prefix, TokenBatch(tokens.ids[:, :8], tokens.mask[:, :8]))
 
     monkeypatch.setattr(sound_models, "Voice", Voice)
     results = {result.check: result for result in run_checks("decoder/voice", Registry([sound_toys]))}

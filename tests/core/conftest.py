@@ -21,9 +21,9 @@ _found.loader.exec_module(_toys)
 Install = Callable[..., Path]
 
 ENCODER = """
-from capfw.core.protocols import Component, ComponentConfig, hookimpl
+from capfw.core.protocols import Component, EncoderConfig, hookimpl
 
-class Config(ComponentConfig):
+class Config(EncoderConfig):
     pass
 
 def made(name="{name}", **changes):

@@ -14,12 +14,12 @@ from click.testing import CliRunner, Result
 from pydantic import BaseModel, Field
 
 from capfw.cli import main
-from capfw.core.describe import describe, options_of
 from capfw.core.protocols import KINDS
 from capfw.core.registry import Registry
 from capfw.core.spec import load_spec
+from capfw.core.spec.describe import describe, options_of
 
-TOYS = {"eye", "pooled-map", "any-map", "voice", "length"}
+TOYS = {"eye", "pooled-map", "any-map", "voice", "length", "table"}
 QUICKSTART = Path(__file__).resolve().parents[2] / "examples" / "quickstart.json"
 GOOD = "\n@hookimpl\ndef register_encoders():\n    return [made()]\n"
 
@@ -201,7 +201,7 @@ def test_module_runs_as_a_command() -> None:
 
 def test_fragment_of_every_installed_component_validates(use_toys: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    registry = Registry.discover().with_plugins(use_toys.Toys())
+    registry = Registry.discover().with_plugins(use_toys.Parts())
     about = [
         each for kind in KINDS for c in registry.components(kind) for each in describe(registry, f"{kind}/{c.name}")
     ]
@@ -216,7 +216,10 @@ def test_fragment_of_every_installed_component_validates(use_toys: ModuleType, m
         fragment = json.loads("{" + each.fragment + "}")
         encoder = {"name": "eye", "features": "tokens" if each.name == "perceiver" else "pooled"}
         plain = use_toys.spec(encoder=encoder, mapper={"name": "any-map"}, train={"best_by": "loss"})
-        source = plain | fragment
+        source = (
+            plain | fragment if each.kind != "objective" else plain | {"train": {**plain["train"], **fragment["train"]}}
+        )
         spec = load_spec(source, registry=registry, check_files=False)
-        assert each.name in {part.name for part in (spec.data, spec.encoder, spec.mapper, spec.decoder, *spec.metrics)}
+        parts = (spec.data, spec.encoder, spec.mapper, spec.decoder, *spec.metrics, spec.train.objective, spec.context)
+        assert each.name in {part.name for part in parts if part is not None}
     assert {"clip", "clipcap", "gpt2", "mlp"} <= {each.name for each in about}

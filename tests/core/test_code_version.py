@@ -15,10 +15,10 @@ from types import ModuleType
 
 import pytest
 
-from capfw.core.code_version import changed_code, code_of, code_version
 from capfw.core.errors import PluginError
 from capfw.core.protocols import Component, ComponentConfig
 from capfw.core.registry import Registry
+from capfw.core.registry.code_version import changed_code, code_of, code_version
 from capfw.core.spec import load_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,7 +217,7 @@ def test_modules_that_plugins_of_capfw_share_count_and_core_does_not(tmp_path: P
     write(tmp_path, {"toy_third.py": "from capfw.plugins.libraries import lens\n" + ENCODE})
     targets = ("capfw.plugins.encoders.toy.model:Eye", "toy_third:Eye")
     code = (
-        "from capfw.core.code_version import code_version\nfrom capfw.core.protocols import Component, ComponentConfig\n"
+        "from capfw.core.registry import code_version\nfrom capfw.core.protocols import Component, ComponentConfig\n"
         f"for target in {targets}:\n"
         "    print(code_version(Component('toy', ComponentConfig, target, '', ComponentConfig())))\n"
     )
@@ -246,7 +246,7 @@ def test_modules_that_plugins_of_capfw_share_count_and_core_does_not(tmp_path: P
 
 
 SCRIPT = """
-from capfw.core.code_version import code_version
+from capfw.core.registry.code_version import code_version
 from capfw.core.protocols import Component, ComponentConfig
 
 class Eye:
@@ -291,7 +291,8 @@ def test_code_of_a_spec_names_every_component(built_in_spec: dict[str, object]) 
 
     versions = code_of(spec.components)
 
-    assert list(versions) == ["dataset shapes", "encoder vit", "mapper linear", "decoder gpt2", "metric cider"]
+    parts = ["dataset shapes", "encoder vit", "mapper linear", "decoder gpt2", "metric cider"]
+    assert list(versions) == [*parts, "objective cross-entropy"]
     assert len(set(versions.values())) == len(versions)
 
 

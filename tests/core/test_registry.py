@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from capfw.core.errors import CapfwError, PluginError
-from capfw.core.protocols import KINDS, Component, ComponentConfig, hookimpl
+from capfw.core.protocols import KINDS, Component, EncoderConfig, hookimpl
 from capfw.core.registry import PluginStatus, Registry
 
 GOOD = "\n@hookimpl\ndef register_encoders():\n    return [made()]\n"
@@ -30,6 +30,8 @@ def test_registry_has_only_what_it_was_given(toys: ModuleType) -> None:
         "metric": ["length"],
         "dataset": ["folder"],
         "importer": [],
+        "objective": ["cross-entropy", "reward"],
+        "context": ["table"],
     }
     assert Registry().components("encoder") == ()
 
@@ -49,7 +51,7 @@ def test_with_plugins_adds_and_leaves_the_original_alone(toys: ModuleType) -> No
     class More:
         @hookimpl
         def register_encoders(self) -> list[Component]:
-            return [toys.component("ear", toys.VoiceConfig)]
+            return [toys.component("ear", toys.EyeConfig)]
 
     first = Registry([toys.Toys()])
     second = first.with_plugins(More())
@@ -66,7 +68,8 @@ def test_run_hooks_reach_every_plugin(toys: ModuleType) -> None:
         def noticed(self, event: object) -> None:
             heard.append(event)
 
-    Registry([toys.Toys()]).with_plugins(Listener()).hook.noticed(event="hello")
+    for _, hooks in Registry([toys.Toys()]).with_plugins(Listener()).hooks:
+        hooks.noticed(event="hello")
 
     assert heard == ["hello"]
 
@@ -88,7 +91,7 @@ BROKEN = {
     "exits": ("raise SystemExit(3)", "SystemExit"),
     "lacks-library": ("import a_library_nobody_has", "a_library_nobody_has"),
     "syntax": ("def (", "SyntaxError"),
-    "misspelt": ("@hookimpl\ndef register_encoder():\n    return []", 'did you mean "register_encoders"'),
+    "misspelt": ("@hookimpl\ndef register_encoder():\n    return []", 'Did you mean "register_encoders"'),
     "signature": ("@hookimpl\ndef register_encoders(surprise):\n    return []", "surprise"),
     "register-raises": ("@hookimpl\ndef register_encoders():\n    raise ValueError('odd')", "ValueError: odd"),
     "returns-none": ("@hookimpl\ndef register_encoders():\n    pass", "None, not a list of Component"),
@@ -100,9 +103,13 @@ BROKEN = {
         "@hookimpl\ndef register_encoders():\n    return [made(target='nowhere')]",
         '"package.module:Class"',
     ),
-    "bad-config": ("@hookimpl\ndef register_encoders():\n    return [made(config=dict)]", "ComponentConfig"),
+    "bad-config": (
+        "@hookimpl\ndef register_encoders():\n    return [made(config=dict)]",
+        "config must be a subclass of EncoderConfig",
+    ),
     "bad-example": ("@hookimpl\ndef register_encoders():\n    return [made(example={})]", "example must be"),
     "bad-revision": ("@hookimpl\ndef register_encoders():\n    return [made(revision='2')]", "revision must be"),
+    "other-kind": ("@hookimpl\ndef register_metrics():\n    return [made()]", "subclass of MetricConfig, not Config"),
     "other-api": ("capfw_api = 99\n" + GOOD, "99"),
 }
 
@@ -140,7 +147,7 @@ def test_all_broken_packages_at_once_leave_the_sound_one_working(install: Callab
 
 
 def test_config_may_not_have_a_name_option(toys: ModuleType) -> None:
-    class Named(ComponentConfig):
+    class Named(EncoderConfig):
         name: str = "x"
 
     class Plugin:

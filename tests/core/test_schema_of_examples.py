@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from capfw.core.registry import Registry
-from capfw.core.schema import json_schema
+from capfw.core.spec.schema import json_schema
 
 jsonschema: Any = pytest.importorskip("jsonschema", reason="the JSON Schema is checked with jsonschema: not installed")
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.json"))

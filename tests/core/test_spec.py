@@ -12,8 +12,9 @@ import pytest
 from capfw.core.errors import Problem, SpecError
 from capfw.core.protocols import BeamOptions
 from capfw.core.registry import Registry
-from capfw.core.schema import json_schema
 from capfw.core.spec import load_spec, parse_override
+from capfw.core.spec.schema import json_schema
+from capfw.core.spec.settings import PartTuning
 
 Toys = ModuleType
 
@@ -312,6 +313,88 @@ def test_override_of_no_place_is_a_problem(override: str, place: str, toys: Toys
     assert "--set" in problems(registry, toys.spec(seed=3), overrides={override: 1})[place].message
 
 
+def test_objective_is_cross_entropy_and_context_none_unless_the_spec_names_others(
+    toys: Toys, registry: Registry, tmp_path: Path
+) -> None:
+    spec = load_spec(toys.spec(context=None), registry=registry)
+
+    assert (spec.train.objective.kind, spec.train.objective.name, spec.context) == ("objective", "cross-entropy", None)
+    assert spec.to_json()["train"]["objective"] == {"name": "cross-entropy"}
+    (tmp_path / "texts.csv").touch()
+    named = toys.spec(context={"name": "table", "table": "texts.csv"})
+    context = load_spec(write(tmp_path, named), registry=registry).context
+    assert context is not None
+    assert context.config.table == tmp_path / "texts.csv"
+
+
+def test_spec_without_a_train_section_has_an_objective_too(toys: Toys, registry: Registry) -> None:
+    spec = toys.spec()
+    del spec["train"]
+
+    assert problems(registry, spec).keys() == {"/train/best_by"}  # CIDEr, the default, is no score of the toys
+
+
+def test_metrics_of_an_objective_are_parts_with_their_defaults_and_places(
+    toys: Toys, registry: Registry, tmp_path: Path
+) -> None:
+    def train(**reward: object) -> dict[str, object]:
+        return {"best_by": "length", "objective": {"name": "reward", "reward": {"name": "length", **reward}}}
+
+    spec = load_spec(write(tmp_path, toys.spec(train=train(unit="characters"))), registry=registry)
+
+    [reward] = spec.train.objective.metrics
+    assert (reward.kind, reward.name, reward.config.unit) == ("metric", "length", "characters")
+    resolved = spec.to_json()
+    assert resolved["train"]["objective"]["reward"] == {"name": "length", "unit": "characters", "most": 100}
+    assert load_spec(resolved, registry=registry) == spec
+    assert problems(registry, toys.spec(train=train(unit="lines"))).keys() == {"/train/objective/reward/unit"}
+    unknown = {"best_by": "length", "objective": {"name": "reward", "reward": {"name": "lenght"}}}
+    assert 'Did you mean "length"?' in problems(registry, toys.spec(train=unknown))["/train/objective/reward/name"].fix
+
+
+def test_wrong_objective_and_context_are_told_at_their_place(toys: Toys, registry: Registry) -> None:
+    train = {"best_by": "length", "objective": {"name": "crossentropy"}}
+    found = problems(registry, toys.spec(train=train, context={"name": "table", "tabel": 1}))
+
+    assert found.keys() == {"/train/objective/name", "/context/tabel"}
+    assert 'Did you mean "cross-entropy"?' in found["/train/objective/name"].fix
+    assert problems(registry, toys.spec(train={"best_by": "length", "objective": None})).keys() == {"/train/objective"}
+
+
+def test_parts_are_tuned_each_with_its_own_learning_rate(toys: Toys, registry: Registry, tmp_path: Path) -> None:
+    tune = {"encoder": {"lr": 1e-5, "only": ["blocks.11.", "norm."]}, "decoder": None}
+    (tmp_path / "old").mkdir()
+    train = {"best_by": "length", "tune": tune, "from": "old"}
+    spec = load_spec(write(tmp_path, toys.spec(train=train)), registry=registry)
+
+    assert spec.train.tune.encoder.lr == 1e-5
+    assert spec.train.tune.encoder.only == ("blocks.11.", "norm.")
+    assert spec.train.tune.mapper == PartTuning()
+    assert spec.train.tune.decoder is None
+    assert spec.train.from_ == tmp_path / "old"
+    resolved = spec.to_json()
+    assert resolved["train"]["from"] == str(tmp_path / "old")
+    assert load_spec(json.loads(json.dumps(resolved)), registry=registry) == spec
+    train["from"] = "odl"
+    assert 'Did you mean "old"?' in problems(registry, write(tmp_path, toys.spec(train=train)))["/train/from"].fix
+
+
+def test_tuned_encoder_refuses_what_needs_fixed_features(toys: Toys, registry: Registry) -> None:
+    train = {"best_by": "length", "tune": {"encoder": {}}}
+    context = {"name": "table", "is_nearest": True}
+    found = problems(registry, toys.spec(train=train, features={"standardize": True}, context=context))
+
+    assert found.keys() == {"/features/standardize", "/context"}
+    assert load_spec(toys.spec(train=train, context={"name": "table"}), registry=registry)
+    assert load_spec(toys.spec(features={"standardize": True}, context=context), registry=registry)
+
+
+def test_tuning_nothing_is_refused(toys: Toys, registry: Registry) -> None:
+    found = problems(registry, toys.spec(train={"best_by": "length", "tune": {"mapper": None, "decoder": None}}))
+
+    assert found["/train/tune"].message == "no part is tuned."
+
+
 def _nodes(schema: Any) -> Any:
     yield schema
     for value in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
@@ -326,6 +409,13 @@ def test_schema_describes_every_component_and_field(registry: Registry) -> None:
     assert [mapper["properties"]["name"]["const"] for mapper in mappers] == ["any-map", "pooled-map"]
     assert all("name" in mapper["required"] and mapper["additionalProperties"] is False for mapper in mappers)
     assert mappers[1]["properties"]["prefix_length"]["maximum"] == 100
+    train = schema["$defs"]["TrainSettings"]["properties"]
+    assert [ref["$ref"] for ref in train["objective"]["oneOf"]] == [
+        "#/$defs/objective-cross-entropy",
+        "#/$defs/objective-reward",
+    ]
+    assert train["objective"]["default"] == {"name": "cross-entropy"}
+    assert schema["properties"]["context"]["oneOf"][-1] == {"type": "null"}
     nodes = [node for node in _nodes(schema) if isinstance(node, dict)]
     for reference in (node["$ref"] for node in nodes if isinstance(node.get("$ref"), str)):
         assert reference.removeprefix("#/$defs/") in schema["$defs"], reference
@@ -337,9 +427,9 @@ def test_schema_describes_every_component_and_field(registry: Registry) -> None:
 def test_schema_survives_an_option_it_has_no_words_for(toys: Toys) -> None:
     from pydantic import ConfigDict
 
-    from capfw.core.protocols import Component, ComponentConfig, hookimpl
+    from capfw.core.protocols import Component, EncoderConfig, hookimpl
 
-    class Odd(ComponentConfig):
+    class Odd(EncoderConfig):
         model_config = ConfigDict(arbitrary_types_allowed=True)
 
         thing: range | None = None

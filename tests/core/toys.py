@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from capfw.core.protocols import (
     Component,
     ComponentConfig,
+    ContextConfig,
+    DatasetConfig,
+    DecoderConfig,
+    EncoderConfig,
     FeatureKind,
     InputFile,
     InputFolder,
+    MapperConfig,
+    MetricConfig,
+    ObjectiveConfig,
     Weights,
     hookimpl,
 )
@@ -39,7 +47,7 @@ class Disc(BaseModel):
     radius: float = Field(1.0, gt=0, description="Radius, in pixels.")
 
 
-class EyeConfig(ComponentConfig):
+class EyeConfig(EncoderConfig):
     weights: Weights = Field("random", description="A published name, a local file or random.")
     features: FeatureKind = Field("pooled", description="What is emitted.")
     model: str | Sizes | None = Field(None, description="A name, or sizes.")
@@ -50,27 +58,27 @@ class EyeConfig(ComponentConfig):
         return self.features
 
 
-class PooledMapConfig(ComponentConfig):
+class PooledMapConfig(MapperConfig):
     prefix_length: int = Field(10, ge=1, le=100, description="Prefix vectors per image (P).")
 
     def required_features(self) -> FeatureKind:
         return "pooled"
 
 
-class AnyMapConfig(ComponentConfig):
+class AnyMapConfig(MapperConfig):
     prefix_length: int = Field(10, ge=1, description="Prefix vectors per image (P).")
 
 
-class VoiceConfig(ComponentConfig):
+class VoiceConfig(DecoderConfig):
     pass
 
 
-class FolderConfig(ComponentConfig):
+class FolderConfig(DatasetConfig):
     captions: InputFile | None = Field(None, description="Captions file.")
     images: InputFolder | None = Field(None, description="Image folder.")
 
 
-class LengthConfig(ComponentConfig):
+class LengthConfig(MetricConfig):
     unit: Literal["words", "characters"] = Field("words", description="What is counted.")
     most: int = Field(100, description="What is longer counts as this long.")
 
@@ -78,12 +86,32 @@ class LengthConfig(ComponentConfig):
         return ("length",) if self.most == 100 else (f"length-{self.most}",)
 
 
+class PlainConfig(ObjectiveConfig):
+    pass
+
+
+class RewardConfig(ObjectiveConfig):
+    baseline: float = Field(0.0, description="Subtracted from the reward.")
+    reward: dict[str, JsonValue] = Field(default={"name": "length"}, description="A metric, as in /metrics.")
+
+    def metrics(self) -> tuple[Mapping[str, JsonValue], ...]:
+        return (self.reward,)
+
+
+class TableConfig(ContextConfig):
+    table: InputFile | None = Field(None, description="Texts by image.")
+    is_nearest: bool = Field(False, description="Take the text of the nearest image.")
+
+    def reads_features(self) -> bool:
+        return self.is_nearest
+
+
 def component(name: str, config: type[ComponentConfig], **changes: object) -> Component:
     values = {"target": "toys.model:Toy", "summary": "A toy.", "example": config(), **changes}
     return Component(name=name, config=config, **values)
 
 
-class Toys:
+class Parts:
     """Hooks as methods of an object; a module works as well."""
 
     @hookimpl
@@ -105,6 +133,18 @@ class Toys:
     @hookimpl
     def register_datasets(self) -> list[Component]:
         return [component("folder", FolderConfig)]
+
+    @hookimpl
+    def register_contexts(self) -> list[Component]:
+        return [component("table", TableConfig)]
+
+
+class Toys(Parts):
+    """With objectives, so that a spec needs nothing else: one has the name of the built-in, which is the default."""
+
+    @hookimpl
+    def register_objectives(self) -> list[Component]:
+        return [component("cross-entropy", PlainConfig), component("reward", RewardConfig)]
 
 
 def spec(**changes: object) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from capfw.core.protocols import CapfwWarning, DataError, Dataset
+from capfw.core.protocols import CapfwWarning, DataError, Dataset, FileSource
 from capfw.plugins.datasets.coco import CocoConfig
 from capfw.plugins.datasets.coco.model import CocoDataset
 
@@ -55,7 +55,7 @@ def test_reads_every_split_of_flickr8k(shared_data: Path) -> None:
     samples = [sample for split in every.values() for sample in split]
     assert {len(sample.references) for sample in samples} == {5}
     assert len({sample.image_id for sample in samples}) == 7500
-    assert every["test"][0].image == root / "images" / "test" / every["test"][0].file_name
+    assert every["test"][0].source == FileSource(root / "images" / "test" / every["test"][0].file_name)
 
 
 def test_reads_coco_2017_and_normalises_white_space(shared_data: Path) -> None:
@@ -78,7 +78,7 @@ def test_keeps_the_order_of_the_images_and_repeated_captions(images: Path) -> No
         first, second = read(images, entries()).samples("train")
     assert (first.image_id, first.references) == (7, ("A cat .",))
     assert second.references == ("A dog runs .", "A dog runs .")
-    assert (second.image, second.file_name) == (images / "sub" / "b.jpg", "sub/b.jpg")
+    assert (second.source, second.file_name) == (FileSource(images / "sub" / "b.jpg"), "sub/b.jpg")
 
 
 def test_limit_needs_only_the_files_of_the_images_it_keeps(images: Path) -> None:

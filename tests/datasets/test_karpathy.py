@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from capfw.core.protocols import CapfwWarning, DataError, Dataset
+from capfw.core.protocols import CapfwWarning, DataError, Dataset, FileSource
 from capfw.plugins.datasets.karpathy import KarpathyConfig
 from capfw.plugins.datasets.karpathy.model import KarpathyDataset
 
@@ -43,7 +43,7 @@ def test_restval_is_left_out_or_added_to_train(tmp_path: Path) -> None:
     assert ids(read(tmp_path, COCO, restval="train")) == {"train": [302, 303, 305], "val": [304], "test": [301]}
     assert ids(read(tmp_path, COCO, restval="train", limit=2))["train"] == [302, 303]
     sample = dataset.samples("val")[0]
-    assert (sample.image, sample.file_name) == (tmp_path / "val2014" / "304.jpg", "val2014/304.jpg")
+    assert (sample.source, sample.file_name) == (FileSource(tmp_path / "val2014" / "304.jpg"), "val2014/304.jpg")
     assert sample.references == ("Image 304 .",)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pycocoevalcap.cider.cider import Cider
 
-from capfw.core.protocols import Dataset, Sample
+from capfw.core.protocols import Dataset, MemorySource, Sample
 from capfw.plugins.datasets.shapes import ShapesConfig
 from capfw.plugins.datasets.shapes.model import ShapesDataset
 
@@ -24,8 +24,8 @@ def dataset() -> ShapesDataset:
 
 
 def opened(sample: Sample) -> Image.Image:
-    assert isinstance(sample.image, bytes)
-    return Image.open(io.BytesIO(sample.image)).convert("RGB")
+    assert isinstance(sample.source, MemorySource)
+    return Image.open(io.BytesIO(sample.source.read())).convert("RGB")
 
 
 def bright_columns_and_rows(image: Image.Image, hue: int | None) -> list[tuple[int, int]]:
@@ -52,7 +52,7 @@ def test_splits_counts_and_sizes(dataset: ShapesDataset) -> None:
     assert {split: len(dataset.samples(split)) for split in dataset.splits} == {"train": 2000, "val": 100, "test": 200}
     samples = [sample for split in dataset.splits for sample in dataset.samples(split)]
     assert len({sample.image_id for sample in samples}) == 2300
-    assert len({sample.image for sample in samples}) == 2300
+    assert len({sample.source for sample in samples}) == 2300
     assert opened(samples[0]).size == (64, 64)
     small = ShapesDataset(ShapesConfig(num_train=1, num_val=0, num_test=0, image_size=48))
     assert small.splits == ("train",)

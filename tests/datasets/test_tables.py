@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from capfw.core.protocols import CapfwWarning, DataError, Dataset
+from capfw.core.protocols import CapfwWarning, DataError, Dataset, FileSource
 from capfw.plugins.datasets.tables import CsvConfig, JsonlConfig
 from capfw.plugins.datasets.tables.model import CsvDataset, JsonlDataset
 
@@ -60,7 +60,7 @@ def test_csv_groups_rows_by_image_whatever_their_order(images: Path) -> None:
         "val": {"b.jpg": ("Ein Vögelchen.",)},
         "test": {"sub/d.jpg": ("A sea.",)},
     }
-    assert dataset.samples("test")[0].image == images / "sub" / "d.jpg"
+    assert dataset.samples("test")[0].source == FileSource(images / "sub" / "d.jpg")
 
 
 def test_csv_with_its_own_names_delimiter_and_ids(images: Path) -> None:

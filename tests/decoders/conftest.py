@@ -29,7 +29,7 @@ def captions() -> tuple[str, ...]:
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
     """Prepares and builds a decoder, seeded, with the embeddings and layers of an unfamiliar scale."""
-    from capfw.plugins.decoders.gpt2.model import LanguageModel
+    from capfw.plugins.decoders.causal_lm.model import LanguageModel
 
     made = 0
 

@@ -1,4 +1,4 @@
-"""Decoders `gpt2` and `causal-lm`: losses, tuning, vocabularies, what they refuse."""
+"""Decoders `gpt2` and `causal-lm`: log-probabilities, adapters, vocabularies, what they refuse."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from capfw.core.protocols import (
     GreedyOptions,
     MissingLibrary,
     MissingWeights,
+    Prefix,
     TokenBatch,
 )
-from capfw.plugins.decoders.gpt2 import CausalLMConfig, Gpt2Config
+from capfw.plugins.decoders.causal_lm import CausalLMConfig, Gpt2Config
 
 TINY = {"weights": "random", "num_layers": 2, "width": 16, "num_heads": 2, "max_positions": 64}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -76,6 +77,11 @@ def enlarge(decoder: Any) -> Any:
     return decoder
 
 
+def nll(decoder: Any, vectors: torch.Tensor, tokens: TokenBatch) -> torch.Tensor:
+    """Summed cross entropy of the tokens after these prefix vectors."""
+    return -decoder.log_probs(Prefix(vectors), tokens).sum()
+
+
 def hugging_face_loss(decoder: Any, prefix: torch.Tensor, rows: list[list[int]]) -> float:
     """Sum over the rows, one at a time, of what transformers says for labels that are -100 on the prefix."""
     total = 0.0
@@ -97,9 +103,8 @@ def test_loss_is_that_of_transformers_and_independent_of_padding(
     rows = decoder.tokenize(captions)
     prefix = torch.randn(len(rows), 3, decoder.embed_dim, dtype=torch.float64)
     with torch.no_grad():
-        total, num_tokens = decoder.loss(prefix, batch(rows, extra=5))
-        alone = [float(decoder.loss(prefix[i : i + 1], batch([row]))[0]) for i, row in enumerate(rows)]
-    assert int(num_tokens) == sum(map(len, rows))
+        total = nll(decoder, prefix, batch(rows, extra=5))
+        alone = [float(nll(decoder, prefix[i : i + 1], batch([row]))) for i, row in enumerate(rows)]
     # Some architectures compute norms or positions in float32 even in a float64 model.
     assert float(total) == pytest.approx(sum(alone), rel=0, abs=1e-10 if model_type == "gpt2" else 1e-5)
     assert float(total) == pytest.approx(hugging_face_loss(decoder, prefix, rows), rel=1e-5)
@@ -109,17 +114,19 @@ def test_first_token_is_predicted_from_the_last_prefix_vector(build: Any, batch:
     decoder = build(Gpt2Config(**TINY)).eval()
     prefix = torch.randn(1, 3, 16)
     with torch.no_grad():
-        loss, count = decoder.loss(prefix, batch([[5]]))
-        expected = -decoder.model(inputs_embeds=prefix).logits[0, -1].log_softmax(-1)[5]
-    assert (float(loss), int(count)) == (pytest.approx(float(expected), abs=1e-6), 1)
+        found = decoder.log_probs(Prefix(prefix), batch([[5]]))
+        expected = decoder.model(inputs_embeds=prefix).logits[0, -1].log_softmax(-1)[5]
+    torch.testing.assert_close(found, expected.view(1, 1))
 
 
 def test_a_step_without_targets_costs_nothing_and_has_gradients(build: Any) -> None:
     decoder = build(Gpt2Config(**TINY))
     prefix = torch.randn(2, 3, 16, requires_grad=True)
-    loss, count = decoder.loss(prefix, TokenBatch(torch.zeros(2, 4, dtype=torch.int64), torch.zeros(2, 4).bool()))
-    loss.backward()
-    assert (float(loss.detach()), int(count), float(prefix.grad.abs().sum())) == (0.0, 0, 0.0)
+    nothing = TokenBatch(torch.zeros(2, 4, dtype=torch.int64), torch.zeros(2, 4).bool())
+    for loss in (nll(decoder, prefix, nothing), decoder.weighted_nll(Prefix(prefix), nothing, torch.ones(2, 4))):
+        prefix.grad = None
+        loss.backward()
+        assert (float(loss.detach()), float(prefix.grad.abs().sum())) == (0.0, 0.0)
 
 
 def test_vocabulary_of_the_captions_is_lower_case_words_and_gives_english_back(build: Any, captions: Any) -> None:
@@ -168,11 +175,12 @@ def test_unknown_words_are_never_generated(build: Any) -> None:
     prefix = (50 * table[unknown]).detach().expand(1, 3, -1)
     logits = decoder.model(inputs_embeds=prefix).logits[0, -1]
     assert int(logits.argmax()) == unknown
-    assert unknown not in decoder.generate(prefix, GreedyOptions(max_tokens=8)).ids[0]
+    made = decoder.generate(Prefix(prefix), GreedyOptions(max_tokens=8), torch.arange(1))
+    assert unknown not in made.ids[0]
 
 
 def test_decoder_is_rebuilt_from_its_assets_alone(tmp_path: Path, captions: Any) -> None:
-    from capfw.plugins.decoders.gpt2.model import LanguageModel
+    from capfw.plugins.decoders.causal_lm.model import LanguageModel
 
     config = Gpt2Config(**TINY)
     LanguageModel.prepare(config, captions=captions, assets=tmp_path)
@@ -198,29 +206,28 @@ def trainable(module: torch.nn.Module) -> set[str]:
     return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
-def test_frozen_decoder_has_no_dropout_and_passes_gradients_to_the_prefix(
+def test_gradients_pass_through_a_frozen_model_to_the_prefix_and_the_task_prompt(
     build: Any, batch: Any, captions: Any
 ) -> None:
-    decoder = build(Gpt2Config(**TINY, dropout=0.5, tuning="frozen", task_prompt="a dog"))
-    decoder.train()
-    rows = batch(decoder.tokenize(captions))
+    decoder = build(Gpt2Config(**TINY, task_prompt="a dog"))
+    decoder.model.requires_grad_(False)
     prefix = torch.randn(len(captions), 3, 16, requires_grad=True)
-    first, second = decoder.loss(prefix, rows)[0], decoder.loss(prefix, rows)[0]
-    first.backward()
-    assert torch.equal(first, second)
-    assert trainable(decoder) == {"task_prompt"}
+    nll(decoder, prefix, batch(decoder.tokenize(captions))).backward()
     assert float(prefix.grad.abs().sum()) > 0
     assert float(decoder.task_prompt.grad.abs().sum()) > 0
     assert all(parameter.grad is None for parameter in decoder.model.parameters())
 
 
-def test_tuned_decoder_has_dropout_in_training_but_never_in_generation(build: Any, batch: Any, captions: Any) -> None:
-    decoder = build(Gpt2Config(**TINY, dropout=0.5)).train()
+def test_dropout_follows_the_mode_and_generation_leaves_it_alone(build: Any, batch: Any, captions: Any) -> None:
+    decoder = build(Gpt2Config(**TINY, dropout=0.5))
     rows, prefix = batch(decoder.tokenize(captions)), torch.randn(len(captions), 3, 16)
-    assert not torch.equal(decoder.loss(prefix, rows)[0], decoder.loss(prefix, rows)[0])
-    options = GreedyOptions(max_tokens=5)
-    assert torch.equal(decoder.generate(prefix, options).log_probs, decoder.generate(prefix, options).log_probs)
-    assert decoder.model.training
+    options, seeds = GreedyOptions(max_tokens=5), torch.arange(len(captions))
+    for is_training in (True, False):
+        decoder.train(is_training)
+        assert torch.equal(nll(decoder, prefix, rows), nll(decoder, prefix, rows)) != is_training
+        first, second = (decoder.generate(Prefix(prefix), options, seeds).log_probs for _ in range(2))
+        assert torch.equal(first, second) != is_training
+        assert {module.training for module in decoder.modules()} == {is_training}
 
 
 def test_task_prompt_stands_after_the_image_prefix(build: Any, batch: Any, captions: Any) -> None:
@@ -231,29 +238,29 @@ def test_task_prompt_stands_after_the_image_prefix(build: Any, batch: Any, capti
     words = without.tokenizer.convert_tokens_to_ids(["a", "red", "dog"])
     longer = torch.cat([prefix, table[words].expand(len(captions), -1, -1)], dim=1)
     with torch.no_grad():
-        expected = without.loss(longer, rows)[0]
-        assert float(with_prompt.loss(prefix, rows)[0]) == pytest.approx(float(expected), rel=1e-6)
+        expected = nll(without, longer, rows)
+        assert float(nll(with_prompt, prefix, rows)) == pytest.approx(float(expected), rel=1e-6)
     assert (with_prompt.max_positions, without.max_positions) == (61, 64)
 
 
-@pytest.mark.parametrize("config", [Gpt2Config(**TINY, tuning="lora"), causal_config("llama", tuning="lora")])
+@pytest.mark.parametrize("config", [Gpt2Config(**TINY, lora={}), causal_config("llama", lora={})])
 def test_lora_trains_adapters_only_and_begins_where_the_weights_are(
     build: Any, batch: Any, captions: Any, config: Any
 ) -> None:
     pytest.importorskip("peft", reason="needs the extra capfw[lora]")
-    decoder, plain = build(config), build(config.model_copy(update={"tuning": "frozen", "lora": None}))
+    decoder, plain = build(config), build(config.model_copy(update={"lora": None}))
     rows, prefix = batch(plain.tokenize(captions)), torch.randn(len(captions), 3, plain.embed_dim)
     plain.load_state_dict(
         {n.replace(".base_layer", ""): v for n, v in decoder.state_dict().items() if "lora_" not in n}
     )
-    before = decoder.eval().loss(prefix, rows)[0]
-    assert float(before.detach()) == pytest.approx(float(plain.eval().loss(prefix, rows)[0]), rel=1e-6)
+    before = nll(decoder.eval(), prefix, rows)
+    assert float(before.detach()) == pytest.approx(float(nll(plain.eval(), prefix, rows).detach()), rel=1e-6)
     assert trainable(decoder)
     assert all("lora_" in name for name in trainable(decoder))
     optimizer = torch.optim.SGD([p for p in decoder.parameters() if p.requires_grad], lr=1.0)
     for _ in range(3):
         optimizer.zero_grad()
-        loss = decoder.train().loss(prefix, rows)[0]
+        loss = nll(decoder.train(), prefix, rows)
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < float(before.detach())
@@ -262,13 +269,13 @@ def test_lora_trains_adapters_only_and_begins_where_the_weights_are(
 def test_lora_without_peft_names_the_install_command(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     with pytest.raises(MissingLibrary, match=r"pip install \"capfw\[lora\]\""):
-        build(Gpt2Config(**TINY, tuning="lora"))
+        build(Gpt2Config(**TINY, lora={}))
 
 
 def test_lora_targets_that_do_not_exist_are_answered_with_those_that_do(build: Any) -> None:
     pytest.importorskip("peft", reason="needs the extra capfw[lora]")
     with pytest.raises(ComponentError, match="c_attn, c_fc, c_proj"):
-        build(Gpt2Config(**TINY, tuning="lora", lora={"targets": ["query"]}))
+        build(Gpt2Config(**TINY, lora={"targets": ["query"]}))
 
 
 @pytest.mark.parametrize(
@@ -277,7 +284,6 @@ def test_lora_targets_that_do_not_exist_are_answered_with_those_that_do(build: A
         ({"num_layers": 2}, "num_layers", 'only with "weights": "random"'),
         ({"dropout": 0.5}, "dropout", 'only with "weights": "random"'),
         ({"vocabulary_size": 100}, "vocabulary_size", 'only with "tokenizer": "from-captions"'),
-        ({"lora": {"rank": 2}}, "lora", 'only with "tuning": "lora"'),
         ({"weights": "random", "tokenizer": "own"}, "tokenizer", 'write "from-captions"'),
         ({"tokenizer": "from-captions"}, "tokenizer", 'Write "own"'),
         ({"weights": "random", "width": 20, "num_heads": 3}, "num_heads", "Use one of 1, 2, 4, 5, 10, 20"),
@@ -304,7 +310,7 @@ def test_architecture_goes_with_random_weights(options: Any, message: str) -> No
 
 
 @pytest.mark.parametrize(
-    "config", [Gpt2Config(), Gpt2Config(weights="random"), Gpt2Config(tuning="lora"), causal_config("llama")]
+    "config", [Gpt2Config(), Gpt2Config(weights="random"), Gpt2Config(lora={"rank": 2}), causal_config("llama")]
 )
 def test_a_config_with_its_defaults_written_out_is_the_same_config(config: Any) -> None:
     assert type(config).model_validate_json(config.model_dump_json()) == config
@@ -343,15 +349,23 @@ def folder(tmp_path: Path, build: Any) -> Path:
 
 def test_a_local_folder_is_read_and_its_generation_settings_are_not(build: Any, folder: Path) -> None:
     prefix = torch.randn(2, 3, 16)
-    plain = build(Gpt2Config(weights=str(folder))).generate(prefix, GreedyOptions(max_tokens=6))
+    plain = (
+        build(Gpt2Config(weights=str(folder)))
+        .eval()
+        .generate(Prefix(prefix), GreedyOptions(max_tokens=6), torch.arange(2))
+    )
     settings = transformers.GenerationConfig(do_sample=True, temperature=5.0, max_length=4, repetition_penalty=9.0)
     settings.save_pretrained(folder)
-    again = build(Gpt2Config(weights=str(folder))).generate(prefix, GreedyOptions(max_tokens=6))
+    again = (
+        build(Gpt2Config(weights=str(folder)))
+        .eval()
+        .generate(Prefix(prefix), GreedyOptions(max_tokens=6), torch.arange(2))
+    )
     assert again.ids == plain.ids
 
 
 def test_a_tuned_run_outlives_the_folder_it_started_from(tmp_path: Path, folder: Path, captions: Any) -> None:
-    from capfw.plugins.decoders.gpt2.model import LanguageModel
+    from capfw.plugins.decoders.causal_lm.model import LanguageModel
 
     config = Gpt2Config(weights=str(folder))
     LanguageModel.prepare(config, captions=captions, assets=tmp_path)
@@ -361,10 +375,25 @@ def test_a_tuned_run_outlives_the_folder_it_started_from(tmp_path: Path, folder:
         LanguageModel(config, assets=tmp_path)
     again = LanguageModel.restore(config, assets=tmp_path)
     again.load_state_dict(tuned.state_dict())
-    prefix = torch.randn(2, 3, 16)
-    assert again.generate(prefix, GreedyOptions()).ids == tuned.generate(prefix, GreedyOptions()).ids
+    prefix, seeds = Prefix(torch.randn(2, 3, 16)), torch.arange(2)
+    made = [decoder.eval().generate(prefix, GreedyOptions(), seeds).ids for decoder in (again, tuned)]
+    assert made[0] == made[1]
+
+
+def test_adapters_stand_on_published_weights_which_a_restored_decoder_reads(
+    tmp_path: Path, folder: Path, captions: Any
+) -> None:
+    pytest.importorskip("peft", reason="needs the extra capfw[lora]")
+    from capfw.plugins.decoders.causal_lm.model import LanguageModel
+
+    config = Gpt2Config(weights=str(folder), lora={})
+    LanguageModel.prepare(config, captions=captions, assets=tmp_path)
+    published = transformers.AutoModelForCausalLM.from_pretrained(folder).get_input_embeddings().weight
+    restored = LanguageModel.restore(config, assets=tmp_path)
+    torch.testing.assert_close(restored.model.get_input_embeddings().weight, published)
+    folder.rename(tmp_path / "elsewhere")
     with pytest.raises(MissingWeights, match="is not a folder"):
-        LanguageModel.restore(config.model_copy(update={"tuning": "frozen"}), assets=tmp_path)
+        LanguageModel.restore(config, assets=tmp_path)
 
 
 def test_checkpoints_that_do_not_fit_are_refused(build: Any, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -411,10 +440,10 @@ def test_a_tokenizer_with_more_tokens_than_the_weights_know_is_refused(
 def test_nothing_is_printed(build: Any, folder: Path, capfd: pytest.CaptureFixture[str], recwarn: Any) -> None:
     pytest.importorskip("peft", reason="needs the extra capfw[lora]")
     capfd.readouterr()
-    for options in ({"tuning": "full"}, {"tuning": "frozen", "task_prompt": "a dog"}, {"tuning": "lora"}):
+    for options in ({}, {"task_prompt": "a dog"}, {"lora": {}}):
         decoder = build(Gpt2Config(weights=str(folder), **options))
         decoder.tokenize(["a dog " * 200])  # longer than the model has positions
-        decoder.generate(torch.randn(2, 3, 16), GreedyOptions(max_tokens=3))
+        decoder.generate(Prefix(torch.randn(2, 3, 16)), GreedyOptions(max_tokens=3), torch.arange(2))
     assert capfd.readouterr() == ("", "")
     assert [str(warning.message) for warning in recwarn] == []
 
@@ -426,16 +455,16 @@ def test_captions_are_memorised_word_for_word(build: Any, batch: Any, captions: 
     tokens = batch(decoder.tokenize(captions))
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=1e-2)
     for _ in range(120):
-        loss, count = decoder.loss(prefix, tokens)
+        loss = decoder.weighted_nll(Prefix(prefix), tokens, tokens.mask / tokens.mask.sum())
         optimizer.zero_grad()
-        (loss / count).backward()
+        loss.backward()
         optimizer.step()
-    made = decoder.generate(prefix, GreedyOptions(max_tokens=20))
+    made = decoder.generate(Prefix(prefix), GreedyOptions(max_tokens=20), torch.arange(len(captions)))
     assert decoder.detokenize(made.ids) == [
         "a man's dog runs.",
         "two dogs play in the snow",
         "a red bus, parked on the street!",
         "a dog runs in the red snow.",
     ]
-    alone = [decoder.loss(prefix[i : i + 1], batch([row]))[0] for i, row in enumerate(made.ids)]
+    alone = [nll(decoder, prefix[i : i + 1], batch([row])) for i, row in enumerate(made.ids)]
     torch.testing.assert_close(made.log_probs, -torch.stack(alone).detach(), rtol=1e-4, atol=1e-4)

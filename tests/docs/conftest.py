@@ -51,7 +51,7 @@ def _write_photos(folder: Path) -> None:
         images, annotations = [], []
         for sample in samples:
             number += 1
-            (folder / "images" / split / f"{number}.png").write_bytes(sample.image)
+            (folder / "images" / split / f"{number}.png").write_bytes(sample.source.read())
             images.append({"id": number, "file_name": f"{number}.png"})
             annotations += [{"image_id": number, "caption": text} for text in sample.references]
         captions = {"images": images, "annotations": annotations}

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import torch
-from PIL import Image
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     CLIPConfig,
@@ -87,7 +86,7 @@ def _features(folder: Path) -> None:
     (folder / "spec-own-clip.json").write_text(json.dumps(spec), encoding="utf-8")
     encoder = build_encoder(load_spec(folder / "spec-own-clip.json"))
     files = sorted((folder / "images").glob("*/*.png"))
-    pixels = torch.stack([encoder.preprocess(Image.open(file).convert("RGB")) for file in files])
+    pixels = torch.stack([encoder.transform(file.read_bytes()) for file in files])
     torch.save(
         {"filenames": [file.name for file in files], "embeddings": encoder.encode(pixels)[:, 0]},
         folder / "embeddings.pt",

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from capfw import load_spec, run
-from capfw.core.engine.json_log import JsonLog
+from capfw.core.engine.observing.json_log import JsonLog
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDS_FOR = {"N": r"\d+", "SPLIT": "(val|test)", "ENCODER": r"[a-z0-9-]+", "KEY": "[0-9a-f]{16}"}

@@ -57,7 +57,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def pixels_of(encoder: ClipEncoder) -> torch.Tensor:
-    return torch.stack([encoder.preprocess(photo(seed=seed)) for seed in range(3)])
+    return torch.stack([encoder.transform(photo(seed=seed)) for seed in range(3)])
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +157,7 @@ def test_openai_tag_is_quick_gelu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(open_clip, "download_pretrained", lambda facts: str(tmp_path / "openai.pt"))
     encoder = build(model="ViT-B-32", weights="openai")
     assert sum(isinstance(m, open_clip.transformer.QuickGELU) for m in encoder.tower.modules()) == 12
-    white = encoder.preprocess(Image.new("RGB", (9, 9), "white"))[:, 0, 0]
+    white = encoder.transform(Image.new("RGB", (9, 9), "white"))[:, 0, 0]
     torch.testing.assert_close(white, (1 - torch.tensor(OPENAI_MEAN)) / torch.tensor(OPENAI_STD))
 
 
@@ -258,7 +258,7 @@ def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps(saved))
     encoder = build(weights=str(tmp_path))
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}")
-    assert torch.equal(encoder.preprocess(photo()), transform(photo()))
+    assert torch.equal(encoder.transform(photo()), transform(photo()))
     with torch.no_grad():
         expected = model.eval().encode_image(pixels_of(encoder), normalize=True)
     torch.testing.assert_close(encoder.encode(pixels_of(encoder))[:, 0], expected)
@@ -271,13 +271,13 @@ def test_preprocessing_of_published_weights() -> None:
     siglip = find_clip("ViT-B-16-SigLIP", "random").preprocessing
     assert (siglip["mean"], siglip["resize_mode"]) == ((0.5, 0.5, 0.5), "squash")
     encoder = build(model=ARCHITECTURE, weights="random", mean=(0, 0, 0), std=(1, 1, 1), resize_mode="squash")
-    white = encoder.preprocess(Image.new("RGB", (3, 9), (255, 255, 255)))
+    white = encoder.transform(Image.new("RGB", (3, 9), (255, 255, 255)))
     assert torch.equal(white, torch.ones(3, 32, 32))
 
 
 def test_one_pixel_and_batches() -> None:
     encoder = build(model=ARCHITECTURE, weights="random", features="tokens")
-    pixels = torch.stack([encoder.preprocess(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
+    pixels = torch.stack([encoder.transform(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
     assert pixels.shape == (3, 3, 32, 32)
     together = encoder.encode(pixels)
     alone = torch.cat([encoder.encode(each[None]) for each in pixels])
@@ -296,7 +296,7 @@ def test_fingerprint_and_pickle() -> None:
     encoder = build(model=ARCHITECTURE, weights="random")
     again = pickle.loads(pickle.dumps(encoder))
     assert again.fingerprint() == encoder.fingerprint()
-    assert torch.equal(again.preprocess(photo()), encoder.preprocess(photo()))
+    assert torch.equal(again.transform(photo()), encoder.transform(photo()))
     options: dict[str, Any] = {"model": ARCHITECTURE, "weights": "random"}
     changes: list[dict[str, Any]] = [
         {},
@@ -362,12 +362,12 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_line_thinner_than_a_pixel_is_still_an_image() -> None:
     """resize_mode "longest": 300 x 3 at 32 pixels would be a third of a pixel high, which open_clip cannot resize to."""
     encoder = build(model=ARCHITECTURE, weights="random", resize_mode="longest")
-    thin = encoder.preprocess(Image.new("RGB", (300, 3), "white"))
+    thin = encoder.transform(Image.new("RGB", (300, 3), "white"))
     assert thin.shape == (3, 32, 32)
     assert thin[0, 15:17].max() > thin[0, 0].max()  # white across the middle, padding above
     plain = photo()
     as_open_clip = open_clip.image_transform(32, is_train=False, resize_mode="longest")
-    assert torch.equal(encoder.preprocess(plain), as_open_clip(plain))  # all others as open_clip has them
+    assert torch.equal(encoder.transform(plain), as_open_clip(plain))  # all others as open_clip has them
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_transform_is_small_and_reports_what_it_keeps(
         encoder = build(weights=str(tmp_path))
     sent = pickle.dumps(encoder.transform)
     assert len(sent) < 4096
-    assert torch.equal(pickle.loads(sent)(png(photo())), encoder.preprocess(photo()))
+    assert torch.equal(pickle.loads(sent)(png(photo())), encoder.transform(photo()))
     assert encoder.transform.box(500, 300) == (None if box is None else pytest.approx(box))
 
 

@@ -144,7 +144,7 @@ def test_preprocessing_equals_the_original(dinotxt: Golden) -> None:
                 assert encoder.resize == resize
             else:
                 encoder = build(**tiny, model_args=args, image_size=crop, resize=resize)
-            pixels = encoder.preprocess(image)
+            pixels = encoder.transform(image)
             assert pixels.shape == (3, crop, crop)
             torch.testing.assert_close(pixels[:, ::stride, ::stride], stored[key], rtol=0, atol=1e-5)
 
@@ -354,7 +354,7 @@ def test_transform_travels_and_reports_what_it_keeps() -> None:
     sent = pickle.dumps(encoder.transform)
     assert len(sent) < 4096
     pixels = pickle.loads(sent)(written.getvalue())
-    assert torch.equal(pixels, encoder.preprocess(photo()))
+    assert torch.equal(pixels, encoder.transform(photo()))
     assert pixels.dtype == torch.float32
     assert encoder.transform.box(640, 480) == (110, 30, 530, 450)  # 224 of 256
     whole = build(model_args=TINY, weights="random", pooling="cls", image_size=32, resize=32)
@@ -363,8 +363,8 @@ def test_transform_travels_and_reports_what_it_keeps() -> None:
 
 def test_one_pixel_and_batches() -> None:
     encoder = build(model_args=TINY, weights="random", head_weights="random", image_size=32)
-    pixels = torch.stack([encoder.preprocess(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
+    pixels = torch.stack([encoder.transform(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
     alone = torch.cat([encoder.encode(each[None]) for each in pixels])
     torch.testing.assert_close(encoder.encode(pixels), alone, rtol=1e-5, atol=1e-6)
     assert encoder.encode(pixels).norm(dim=-1).allclose(torch.ones(3, 1))
-    assert math.isclose(encoder.preprocess(Image.new("RGB", (1, 1)))[0, 0, 0].item(), -0.485 / 0.229, rel_tol=1e-5)
+    assert math.isclose(encoder.transform(Image.new("RGB", (1, 1)))[0, 0, 0].item(), -0.485 / 0.229, rel_tol=1e-5)

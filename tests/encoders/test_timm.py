@@ -55,7 +55,7 @@ def test_mobilenet_meets_its_reference(shared_data: Path) -> None:
     }
     encoder = build(**options)
     with Image.open(shared_data / reference["image"]) as image:
-        pixels = encoder.preprocess(image.convert("RGB"))[None]
+        pixels = encoder.transform(image.convert("RGB"))[None]
     pooled = encoder.encode(pixels)[0, 0]
     assert list(pooled.shape) == reference["pooled_shape"]
     expected = torch.tensor(reference["pooled_first8"])
@@ -74,7 +74,7 @@ def test_pooled_equals_timm(model: str, tmp_path: Path) -> None:
     data = timm.data.resolve_model_data_config(original)
     transform = timm.data.create_transform(**data, is_training=False)
     expected = torch.stack([transform(photo(seed=seed)) for seed in range(2)])
-    pixels = torch.stack([encoder.preprocess(photo(seed=seed)) for seed in range(2)])
+    pixels = torch.stack([encoder.transform(photo(seed=seed)) for seed in range(2)])
     assert torch.equal(pixels, expected)
     with torch.no_grad():
         pooled = original.forward_head(original.forward_features(pixels), pre_logits=True)
@@ -87,7 +87,7 @@ def test_tokens_of_transformers_and_cnns(tmp_path: Path) -> None:
     file, original = save(tmp_path, "test_vit")
     patches = build(model="test_vit", weights=str(file), features="tokens")
     with_cls = build(model="test_vit", weights=str(file), features="tokens", include_cls=True)
-    pixels = patches.preprocess(photo())[None]
+    pixels = patches.transform(photo())[None]
     with torch.no_grad():
         hidden = original.forward_features(pixels)
     torch.testing.assert_close(with_cls.encode(pixels), hidden)
@@ -222,7 +222,7 @@ def test_cls_that_timm_does_not_declare(model: str) -> None:
 def test_image_size_resamples_positions_and_preprocessing(tmp_path: Path) -> None:
     file, original = save(tmp_path, "test_vit")
     encoder = build(model="test_vit", weights=str(file), features="tokens", image_size=96)
-    assert encoder.preprocess(photo()).shape == (3, 96, 96)
+    assert encoder.transform(photo()).shape == (3, 96, 96)
     assert encoder.feature_shape == FeatureShape(num_tokens=36, dim=64, grid=(6, 6))
     original.set_input_size(img_size=96)
     with torch.no_grad():
@@ -238,18 +238,18 @@ def test_preprocessing_options() -> None:
     options: dict[str, Any] = {"model": "test_convnext", "weights": "random", "mean": (0, 0, 0), "std": (1, 1, 1)}
     image = Image.new("RGB", (320, 160))
     image.paste((255, 255, 255), (160, 0, 320, 160))  # the right half is white
-    squashed = build(**options, image_size=160, resize_mode="squash").preprocess(image)
+    squashed = build(**options, image_size=160, resize_mode="squash").transform(image)
     assert squashed.shape == (3, 160, 160)
     assert (squashed[:, :, :70].max(), squashed[:, :, 90:].min()) == (0, 1)
-    cropped = build(**options, image_size=80, resize_mode="crop", crop_fraction=0.5).preprocess(image)
+    cropped = build(**options, image_size=80, resize_mode="crop", crop_fraction=0.5).transform(image)
     assert torch.equal(cropped[:, 40], F.pad(torch.ones(3, 40), (40, 0)))  # the middle of 320 x 160, not resized
-    nearest = build(**options, interpolation="nearest", resize_mode="squash", image_size=200).preprocess(image)
+    nearest = build(**options, interpolation="nearest", resize_mode="squash", image_size=200).transform(image)
     assert set(nearest.unique().tolist()) == {0.0, 1.0}
 
 
 def test_one_pixel_and_batches() -> None:
     encoder = build(model="test_vit", weights="random", features="tokens", image_size=32)
-    pixels = torch.stack([encoder.preprocess(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
+    pixels = torch.stack([encoder.transform(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
     alone = torch.cat([encoder.encode(each[None]) for each in pixels])
     torch.testing.assert_close(encoder.encode(pixels), alone, rtol=1e-5, atol=1e-6)
     assert not encoder.training
@@ -260,7 +260,7 @@ def test_fingerprint_and_pickle(tmp_path: Path) -> None:
     encoder = build(model="test_convnext", weights=str(file))
     again = pickle.loads(pickle.dumps(encoder))
     assert again.fingerprint() == encoder.fingerprint()
-    assert torch.equal(again.preprocess(photo()), encoder.preprocess(photo()))
+    assert torch.equal(again.transform(photo()), encoder.transform(photo()))
     moved = file.rename(tmp_path / "moved.safetensors")
     assert build(model="test_convnext", weights=str(moved)).fingerprint() == encoder.fingerprint()
     for change in ({"std": (1, 1, 1)}, {"features": "tokens"}, {"normalize": True}, {"resize_mode": "squash"}):
@@ -326,7 +326,7 @@ def test_transform_travels_and_reports_what_it_keeps() -> None:
     sent = pickle.dumps(encoder.transform)
     assert len(sent) < 4096
     pixels = pickle.loads(sent)(written.getvalue())
-    assert torch.equal(pixels, encoder.preprocess(photo()))
+    assert torch.equal(pixels, encoder.transform(photo()))
     assert pixels.dtype == torch.float32
 
 

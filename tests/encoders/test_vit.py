@@ -64,7 +64,7 @@ def test_outputs_equal_transformers(kind: str, num_prefix_tokens: int, tmp_path:
     original = save_model(tmp_path, kind)
     tokens = build(weights=str(tmp_path), features="tokens", include_cls=True)
     processor = ViTImageProcessor.from_pretrained(tmp_path)
-    pixels = torch.stack([tokens.preprocess(photo(seed=seed)) for seed in range(2)])
+    pixels = torch.stack([tokens.transform(photo(seed=seed)) for seed in range(2)])
     assert torch.equal(pixels, processor([photo(seed=0), photo(seed=1)], return_tensors="pt")["pixel_values"])
     with torch.no_grad():
         output = original(pixels)
@@ -82,7 +82,7 @@ def test_outputs_equal_transformers(kind: str, num_prefix_tokens: int, tmp_path:
 def test_siglip_has_patches_and_a_pooler_but_no_cls(tmp_path: Path) -> None:
     original = save_model(tmp_path, "siglip")
     tokens = build(weights=str(tmp_path), features="tokens")
-    pixels = tokens.preprocess(photo())[None]
+    pixels = tokens.transform(photo())[None]
     with torch.no_grad():
         output = original(pixels)
     torch.testing.assert_close(tokens.encode(pixels), output.last_hidden_state, rtol=1e-4, atol=1e-4)
@@ -112,14 +112,14 @@ def test_processor_of_the_checkpoint_is_used(tmp_path: Path) -> None:
     processor.save_pretrained(tmp_path)
     encoder = build(weights=str(tmp_path), features="tokens")
     expected = processor(photo(), return_tensors="pt")["pixel_values"][0]
-    assert torch.equal(encoder.preprocess(photo()), expected)
+    assert torch.equal(encoder.transform(photo()), expected)
     assert encoder.feature_shape == FeatureShape(num_tokens=4 * 3, dim=32, grid=(4, 3))
 
 
 def test_random_model_follows_the_architecture() -> None:
     encoder = build(weights="random", architecture=TINY, features="tokens")
     assert encoder.feature_shape == FeatureShape(num_tokens=4, dim=32, grid=(2, 2))
-    grey = encoder.preprocess(Image.new("RGB", (5, 9), (0, 255, 51)))
+    grey = encoder.transform(Image.new("RGB", (5, 9), (0, 255, 51)))
     assert torch.allclose(grey, torch.tensor([-1.0, 1.0, -0.6])[:, None, None].expand(3, 32, 32), atol=1e-6)
     assert not encoder.training
 
@@ -127,11 +127,11 @@ def test_random_model_follows_the_architecture() -> None:
 def test_one_pixel_and_batches() -> None:
     encoder = build(weights="random", architecture=TINY, features="tokens")
     sizes = [(1, 1), (3, 1), (1, 3), (3, 3), (1, 70)]
-    pixels = torch.stack([encoder.preprocess(photo(*size)) for size in sizes])
+    pixels = torch.stack([encoder.transform(photo(*size)) for size in sizes])
     assert pixels.shape == (5, 3, 32, 32)
     alone = torch.cat([encoder.encode(each[None]) for each in pixels])
     torch.testing.assert_close(encoder.encode(pixels), alone, rtol=1e-5, atol=1e-6)
-    red = encoder.preprocess(Image.new("RGB", (3, 1), (255, 0, 0)))
+    red = encoder.transform(Image.new("RGB", (3, 1), (255, 0, 0)))
     assert red[0].min() > 0.99
     assert red[1:].max() < -0.99
 
@@ -141,7 +141,7 @@ def test_fingerprint_and_pickle(tmp_path: Path) -> None:
     encoder = build(weights=str(tmp_path))
     again = pickle.loads(pickle.dumps(encoder))
     assert again.fingerprint() == encoder.fingerprint() == build(weights=str(tmp_path)).fingerprint()
-    assert torch.equal(again.preprocess(photo()), encoder.preprocess(photo()))
+    assert torch.equal(again.transform(photo()), encoder.transform(photo()))
     prints = {encoder.fingerprint(), build(weights=str(tmp_path), pooling="pooler").fingerprint()}
     prints.add(build(weights=str(tmp_path), features="tokens").fingerprint())
     ViTImageProcessor(size={"height": 32, "width": 32}, resample=0).save_pretrained(tmp_path)
@@ -244,7 +244,7 @@ def test_transform_is_small_and_reports_what_it_keeps(
     photo().save(written, "PNG")
     sent = pickle.dumps(encoder.transform)
     assert len(sent) < 4096
-    assert torch.equal(pickle.loads(sent)(written.getvalue()), encoder.preprocess(photo()))
+    assert torch.equal(pickle.loads(sent)(written.getvalue()), encoder.transform(photo()))
     assert encoder.transform.box(500, 300) == (None if box is None else pytest.approx(box))
 
 

@@ -6,20 +6,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from capfw import CapfwError, load_spec, run
-from capfw.core.engine import images
+from capfw import CapfwError, RunSpec, load_spec, run
 from capfw.core.engine.build import build_encoder
-from capfw.core.engine.extraction import extract
-from capfw.core.engine.features import FeatureStore, SplitFeatures
+from capfw.core.engine.inputs.extraction import Extraction
+from capfw.core.engine.inputs.features import FeatureStore, StoredFeatures
+from capfw.core.engine.opening import Run, opened
+from capfw.core.engine.run_directory import RunDirectory
 from capfw.core.errors import PluginError, UnreadableImage
-from capfw.core.protocols import FeatureShape, Sample, open_image
+from capfw.core.protocols import Encoder, FeatureShape, FileSource, MemorySource, Progress, Sample, hookimpl, open_image
 from capfw.core.registry import Registry
 
 Write = Callable[..., Path]
@@ -32,40 +34,62 @@ def _photos(folder: Path, count: int) -> list[Sample]:
     for number in range(count):
         file = folder / f"{number}.png"
         Image.new("RGB", (12, 12), (number % 256, 7 * number % 256, number // 256)).save(file)
-        samples.append(Sample(number, file, ("a plain square",), file.name))
+        samples.append(Sample(number, FileSource(file), ("a plain square",), file.name))
     return samples
 
 
-def _extract(spec_file: Path, registry: Registry, samples: list[Sample]) -> tuple[object, list[int]]:
-    spec = load_spec(spec_file, registry=registry)
-    encoder = build_encoder(spec)
-    store = FeatureStore.open(spec.features, spec.encoder, encoder)
-    done: list[int] = []
-    extraction = extract(store, encoder, samples, spec.features, CPU, progress=lambda d, _t: done.append(d))
-    return extraction, done
+class Watcher:
+    """An observer that keeps the progress of stages."""
+
+    def __init__(self) -> None:
+        self.done: list[int] = []
+
+    @hookimpl
+    def progressed(self, event: Progress) -> None:
+        self.done.append(event.done)
+
+
+@contextmanager
+def _opened(spec: RunSpec, registry: Registry, watcher: Watcher) -> Iterator[tuple[Run, Encoder, FeatureStore]]:
+    with opened(spec, registry, RunDirectory(spec.run_dir), lambda _: [watcher]) as opened_run:
+        encoder = build_encoder(spec)
+        yield (
+            opened_run,
+            encoder,
+            FeatureStore.open(spec.features, spec.encoder, encoder, opened_run.code["encoder vit"]),
+        )
+
+
+def _extract(spec_file: Path, registry: Registry, samples: list[Sample]) -> tuple[StoredFeatures, int, list[int]]:
+    watcher = Watcher()
+    with _opened(load_spec(spec_file, registry=registry), registry, watcher) as (opened_run, encoder, store):
+        extraction = Extraction(opened_run, store, encoder)
+        return extraction.perform(samples, "extract"), extraction.num_encoded, watcher.done
+
+
+def _gathered(features: StoredFeatures, places: Sequence[int]) -> torch.Tensor:
+    return next(features.gather([places]))
 
 
 def test_an_unchanged_image_is_encoded_once_and_a_changed_one_again(
     tiny: Write, registry: Registry, tmp_path: Path
 ) -> None:
     samples = _photos(tmp_path / "photos", 5)
-    first, _ = _extract(tiny(), registry, samples)
-    assert first.num_encoded == 5
-    second, done = _extract(tiny(), registry, samples)
-    assert (second.num_encoded, done) == (0, [])
+    first, num_encoded, _ = _extract(tiny(), registry, samples)
+    assert num_encoded == 5
+    assert _extract(tiny(), registry, samples)[1:] == (0, [])
     Image.new("RGB", (12, 12), "red").save(tmp_path / "photos/3.png")
-    third, _ = _extract(tiny(), registry, samples)
-    assert third.num_encoded == 1
-    assert not torch.equal(third.features.gather([3]), first.features.gather([3]))
-    assert torch.equal(third.features.gather([2]), first.features.gather([2]))
+    third, num_encoded, _ = _extract(tiny(), registry, samples)
+    assert num_encoded == 1
+    assert not torch.equal(_gathered(third, [3]), _gathered(first, [3]))
+    assert torch.equal(_gathered(third, [2]), _gathered(first, [2]))
 
 
 def test_another_encoder_has_another_store(tiny: Write, registry: Registry, tmp_path: Path) -> None:
     samples = _photos(tmp_path / "photos", 3)
     _extract(tiny(), registry, samples)
     file = tiny(seed=7)  # other random weights
-    changed, _ = _extract(file, registry, samples)
-    assert changed.num_encoded == 3
+    assert _extract(file, registry, samples)[1] == 3
 
 
 def test_one_bad_image_among_a_hundred_is_skipped_and_named(tiny: Write, registry: Registry, tmp_path: Path) -> None:
@@ -104,9 +128,9 @@ def test_two_runs_at_work_in_one_store_lose_no_rows(tmp_path: Path) -> None:
             wanted, torch.tensor([[[float(int(d, 16))]] for d in wanted]), {}
         )
         store = FeatureStore(tmp_path, FeatureShape(1, 1), torch.float32)
-        samples = [Sample(n, b"", ()) for n in range(6)]
-        features = SplitFeatures(store, samples, digests, CPU)
-        assert features.gather(range(6)).flatten().tolist() == [0, 1, 2, 3, 4, 5]
+        samples = [Sample(n, MemorySource(b""), ()) for n in range(6)]
+        features = StoredFeatures(store, samples, digests, CPU)
+        assert _gathered(features, range(6)).flatten().tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_features_that_overflow_float16_are_refused(tmp_path: Path) -> None:
@@ -119,16 +143,16 @@ def test_memory_mapped_rows_equal_rows_in_memory(
     tiny: Write, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = _photos(tmp_path / "photos", 20)
-    in_memory, _ = _extract(tiny(), registry, samples)
+    in_memory = _extract(tiny(), registry, samples)[0]
 
     class Full:
         available = 0
 
     monkeypatch.setattr("psutil.virtual_memory", lambda: Full)
-    mapped, _ = _extract(tiny(), registry, samples)
-    assert mapped.features._in_memory is None
+    mapped = _extract(tiny(), registry, samples)[0]
     places = [19, 0, 7, 7]
-    assert torch.equal(mapped.features.gather(places), in_memory.features.gather(places))
+    assert (in_memory.is_in_memory, mapped.is_in_memory) == (True, False)
+    assert torch.equal(_gathered(mapped, places), _gathered(in_memory, places))
 
 
 MEASURE = """
@@ -160,7 +184,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tiny: Write, tmp_path: P
 def test_images_of_every_mode_become_rgb(mode: str, tmp_path: Path) -> None:
     file = tmp_path / ("a.tif" if mode in ("CMYK", "I;16") else "a.png")
     Image.new(mode, (3, 2)).save(file)
-    image = open_image(images.read_bytes(file), name="a")
+    image = open_image(file.read_bytes(), name="a")
     assert (image.mode, image.size) == ("RGB", (3, 2))
 
 
@@ -194,10 +218,9 @@ def test_an_encoder_that_emits_another_shape_than_it_says_is_named(
     tiny: Write, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = load_spec(tiny(), registry=registry)
-    encoder = build_encoder(spec)
-    store = FeatureStore.open(spec.features, spec.encoder, encoder)
-    encode = encoder.encode
-    monkeypatch.setattr(encoder, "encode", lambda pixels: encode(pixels)[..., :5])
-    with pytest.raises(PluginError, match=r"VitEncoder gave features \(3, 4, 5\) for 3 images; .* says \(3, 4, 16\)"):
-        extract(store, encoder, _photos(tmp_path / "photos", 3), spec.features, CPU, progress=lambda *_: None)
+    with _opened(spec, registry, Watcher()) as (opened_run, encoder, store):
+        encode = encoder.encode
+        monkeypatch.setattr(encoder, "encode", lambda pixels: encode(pixels)[..., :5])
+        with pytest.raises(PluginError, match=r"VitEncoder gave features \(3, 4, 5\) for 3 .* says \(3, 4, 16\)"):
+            Extraction(opened_run, store, encoder).perform(_photos(tmp_path / "photos", 3), "extract")
     assert not list(store.folder.glob("shard-*"))

@@ -15,7 +15,7 @@ from torch import nn
 import capfw
 from capfw import CapfwError, Captioner, Registry, load_part, load_spec, run
 from capfw.core.errors import IncompatibleComponents, RunError, SpecError
-from capfw.core.protocols import FeatureShape
+from capfw.core.protocols import Batch, FeatureShape, TokenBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 Write = Callable[..., Path]
@@ -86,9 +86,11 @@ def test_another_mapper_changes_the_captioner_and_leaves_the_first(captioner: Ca
         features=captioner.encoder.feature_shape, embed_dim=captioner.model.as_decoder.embed_dim
     )
     changed = captioner.with_parts(mapper=mapper.train())
-    features = torch.randn(3, 1, 16)
-    assert changed.model.prefix(features).shape == (3, 4, 16)
-    assert captioner.model.prefix(features).shape == (3, 2, 16)
+    nothing = torch.zeros(3, 0, dtype=torch.int64)
+    tokens, seeds = TokenBatch(nothing, nothing.bool()), torch.zeros(3, dtype=torch.int64)
+    batch = Batch([], torch.randn(3, 1, 16), tokens, None, seeds)
+    assert changed.model.prefix(batch).vectors.shape == (3, 4, 16)
+    assert captioner.model.prefix(batch).vectors.shape == (3, 2, 16)
     assert changed.model.as_decoder is captioner.model.as_decoder
     assert not mapper.training
     assert torch.equal(changed.model.feature_mean, captioner.model.feature_mean)

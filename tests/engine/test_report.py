@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from capfw import Evaluation, load_spec, run
-from capfw.core.engine.json_log import JsonLog
-from capfw.core.engine.report import write_report
+from capfw.core.engine.observing.json_log import JsonLog
+from capfw.core.engine.observing.report import write_report
 from capfw.core.engine.run_directory import RunDirectory
-from capfw.core.protocols import EpochEnded, Sample
+from capfw.core.protocols import EpochEnded, FileSource, MemorySource, Sample
 from capfw.core.registry import Registry
 
 Write = Callable[..., Path]
@@ -58,9 +58,9 @@ def test_an_image_has_a_small_picture_and_bytes_that_are_none_a_card_without_one
     png = io.BytesIO()
     Image.new("RGB", (1000, 500), "red").save(png, "PNG")
     samples = [
-        Sample(first, png.getvalue(), ("a picture",)),
-        Sample(second, b"RIFF....WAVEfmt ", ("a sound",)),
-        Sample(third, tmp_path / "gone.png", ("a file that has gone",)),
+        Sample(first, MemorySource(png.getvalue()), ("a picture",)),
+        Sample(second, MemorySource(b"RIFF....WAVEfmt "), ("a sound",)),
+        Sample(third, FileSource(tmp_path / "gone.png"), ("a file that has gone",)),
     ]
     evaluation: Evaluation = replace(result.evaluation, per_image={})
     page = write_report(RunDirectory(result.run_dir), spec, evaluation, samples).read_text()

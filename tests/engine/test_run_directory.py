@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,20 @@ def test_caption_and_evaluate_refuse_alike_a_run_that_is_not_trained(
     run_dir = run(load_spec(tiny(), registry=registry), registry=registry, until="extract").run_dir
     said = set(refusals(run_dir, registry, tmp_path / "a.png"))
     assert said == {f"{run_dir}: this run is not trained yet.\n  Finish it first: capfw run {run_dir / 'spec.json'}"}
+
+
+def test_a_run_directory_of_an_earlier_version_is_refused_with_its_format(tiny: Write, registry: Registry) -> None:
+    spec = load_spec(tiny(train={"max_steps": 1}), registry=registry)
+    run(spec, registry=registry)
+    file = spec.run_dir / "environment.json"
+    facts = json.loads(file.read_text())
+    del facts["format"]
+    file.write_text(json.dumps(facts))
+    for use in (lambda: run(spec, registry=registry), lambda: Captioner.load(spec.run_dir, registry=registry)):
+        with pytest.raises(
+            RequestError, match=r"format 1, and this version of capfw reads format 2[\s\S]*another /run_dir"
+        ):
+            use()
 
 
 def test_a_device_that_is_not_here_is_a_wrong_request(tiny: Write, registry: Registry, tmp_path: Path) -> None:

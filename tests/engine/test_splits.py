@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from capfw.core.engine.splits import check_splits
+from capfw.core.engine.inputs.splits import check_splits
 from capfw.core.errors import DataError
-from capfw.core.protocols import Sample
+from capfw.core.protocols import MemorySource, Sample
 
 
 def sample(image_id: int, *references: str) -> Sample:
-    return Sample(image_id, b"", references)
+    return Sample(image_id, MemorySource(b""), references)
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,26 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor
 
 from capfw import Captioner, load_spec, run
 from capfw.cli import main
-from capfw.core.engine.importing import import_checkpoint
+from capfw.core.engine.importing.checkpoints import import_checkpoint
+from capfw.core.engine.model import CaptioningModel
 from capfw.core.engine.run import evaluate_run
 from capfw.core.errors import BadCheckpoint, DataError, IncompatibleComponents, MissingWeights, RunError, SpecError
-from capfw.core.protocols import AverageBeamOptions, GreedyOptions
+from capfw.core.protocols import AverageBeamOptions, Generated, GenerateOptions, GreedyOptions, Prefix
+from capfw.core.spec.settings import PartTuning
 from capfw.plugins.importers.clipcap import ClipCapConfig
 from capfw.plugins.importers.clipcap.clipcap import ClipCapImporter
 from capfw.plugins.importers.clipcap.gpt2_image_captioning import Gpt2ImageCaptioningImporter
 
 from .conftest import Original, tiny_clip
+
+
+def _generated(model: CaptioningModel, embeddings: Tensor, options: GenerateOptions) -> Generated:
+    """Captions of pooled embeddings (B, D)."""
+    return model.generate(Prefix(model.as_mapper(embeddings[:, None])), options, torch.arange(len(embeddings)))
 
 
 def capfw(*arguments: object) -> Result:
@@ -41,10 +49,14 @@ def test_a_checkpoint_of_gpt2_image_captioning_gives_its_greedy_ids(seed: Origin
     for name, case in seed.facts["cases"].items():
         made = import_checkpoint(seed.folder / case["checkpoint"], tmp_path / name, overrides=seed.overrides(case))
         assert made.format_name == "gpt2-image-captioning"
-        assert made.spec.decoder.config.tuning == ("frozen" if case["freeze_gpt_weights"] else "full")
+        tuned = made.spec.train.tune.decoder
+        if case["freeze_gpt_weights"]:
+            assert tuned == (PartTuning(only=("task_prompt",)) if case["prefix_task_prompt"] else None)
+        else:
+            assert tuned == PartTuning()
 
         captioner = Captioner.load(tmp_path / name)
-        generated = captioner.model.generate(embeddings[:, None], GreedyOptions(max_tokens=max_tokens))
+        generated = _generated(captioner.model, embeddings, GreedyOptions(max_tokens=max_tokens))
 
         expected = load_file(seed.folder / case["expected"])["greedy_ids"]
         padded = [ids + [eos] * (expected.shape[1] - len(ids)) for ids in generated.ids]
@@ -68,7 +80,7 @@ def test_a_checkpoint_of_clipcap_gives_its_beam_search_text_and_ends_at_a_full_s
         assert options == AverageBeamOptions(
             max_tokens=settings["entry_length"], num_beams=settings["beam_size"], temperature=settings["temperature"]
         )
-        generated = captioner.model.generate(embeddings[:, None], options)
+        generated = _generated(captioner.model, embeddings, options)
 
         expected = {b["image"]: b["texts"][0].strip() for b in case["beam"] if b["call"] == 0}
         texts = captioner.model.as_decoder.detokenize(generated.ids)
@@ -180,7 +192,8 @@ def test_a_tuned_decoder_needs_its_published_weights_no_more(seed: Original, tmp
     )
     shutil.rmtree(gpt2)
     embeddings = load_file(seed.folder / seed.facts["batch"])["image_embeddings"]
-    made = Captioner.load(tmp_path / "run").model.generate(embeddings[:, None], GreedyOptions(max_tokens=3))
+    model = Captioner.load(tmp_path / "run").model
+    made = _generated(model, embeddings, GreedyOptions(max_tokens=3))
     expected = load_file(seed.folder / case["expected"])["greedy_ids"]
     assert made.ids[0] == expected[0, : len(made.ids[0])].tolist()
     data = {"name": "shapes", "num_train": 2, "num_val": 2, "num_test": 2, "image_size": 32}

@@ -19,7 +19,7 @@ from torch import Tensor
 from capfw import load_spec, run
 from capfw.cli import main
 from capfw.core.engine.build import build_encoder
-from capfw.core.engine.importing_features import import_features
+from capfw.core.engine.importing.features import import_features
 from capfw.core.errors import BadCheckpoint, IncompatibleComponents, MissingWeights, RunError
 from capfw.plugins.importers.clipcap import ClipCapConfig
 from capfw.plugins.importers.clipcap.clipcap import ClipCapImporter
@@ -69,7 +69,7 @@ def embeddings_of(spec_file: Path) -> dict[str, Tensor]:
     """What the spec's encoder makes of each photo, by file name."""
     encoder = build_encoder(load_spec(spec_file))
     files = sorted(spec_file.parent.glob("*/*.png"))
-    return {f.name: encoder.encode(encoder.preprocess(Image.open(f).convert("RGB"))[None])[0, 0] for f in files}
+    return {f.name: encoder.encode(encoder.transform(f.read_bytes())[None])[0, 0].detach() for f in files}
 
 
 def as_embeddings_file(folder: Path, rows: dict[str, Tensor]) -> Path:

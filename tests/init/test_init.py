@@ -17,12 +17,12 @@ from PIL import Image
 
 from capfw.cli import main
 from capfw.commands import init as init_command
+from capfw.core.authoring.first_spec import Wishes, draft
 from capfw.core.errors import DataError, PluginError
-from capfw.core.protocols import Component, ComponentConfig, hookimpl
+from capfw.core.protocols import Component, DatasetConfig, hookimpl
 from capfw.core.registry import Registry
-from capfw.core.schema import json_schema
 from capfw.core.spec import load_spec
-from capfw.core.starter import Wishes, draft
+from capfw.core.spec.schema import json_schema
 
 NUM_IMAGES = 20
 ROWS = [(f"{i}.jpg", f"{words} number {i}") for i in range(NUM_IMAGES) for words in ("a picture of", "here is")]
@@ -104,7 +104,7 @@ def test_proposal_is_small_and_of_published_weights(home: Path) -> None:
         },
         "encoder": {"name": "clip", "model": "ViT-B-32", "weights": "openai"},
         "mapper": {"name": "mlp", "prefix_length": 10},
-        "decoder": {"name": "gpt2", "weights": "gpt2", "tuning": "full"},
+        "decoder": {"name": "gpt2", "weights": "gpt2"},
         "metrics": [{"name": "bleu"}, {"name": "cider"}, {"name": "rouge-l"}],
         "run_dir": "runs/spec",
     }
@@ -360,7 +360,7 @@ def test_columns_of_other_names_can_be_set(home: Path) -> None:
     assert are_divided(split_sizes(named))
 
 
-class AudioConfig(ComponentConfig):
+class AudioConfig(DatasetConfig):
     @classmethod
     def for_files(cls, *, images: Path, captions: Path) -> None:
         raise KeyError("odd")

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 PREAMBLE = """
-from capfw.core.protocols import Component, ComponentConfig, hookimpl
+from capfw.core.protocols import Component, EncoderConfig, MetricConfig, hookimpl
 
-class Config(ComponentConfig):
+class Config(EncoderConfig):
     pass
 
 def made(name="eye", **changes):

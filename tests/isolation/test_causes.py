@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import signal
-import sys
-import threading
-import time
 from typing import Any
 
 import pytest
 
-from capfw.core.describe import find
 from capfw.core.errors import PluginError
-from capfw.core.loading import stdout_aside, time_limit
-from capfw.core.protocols import Component, ComponentConfig, hookimpl
+from capfw.core.protocols import Component, EncoderConfig, hookimpl
 from capfw.core.registry import PluginStatus, Registry
+from capfw.core.spec.describe import find
 
 SOUND = "@hookimpl\ndef register_encoders():\n    return [made({names})]\n"
 HOOK = "@hookimpl\ndef register_encoders():\n    "
@@ -30,7 +24,7 @@ def status(name: str, registry: Registry | None = None) -> PluginStatus:
     ("body", "entry_point", "cause"),
     [
         (SOUND, "capfw_x:plugins", 'its entry point names capfw_x:plugins, but capfw_x has no plugins'),
-        ("plugin = 1", "capfw_x:plugni", 'has no plugni; did you mean "plugin"?'),
+        ("plugin = 1", "capfw_x:plugni", 'has no plugni. Did you mean "plugin"?'),
         (SOUND, "not a module", 'its entry point "not a module" is not "package.module"'),
         (SOUND, "capfw_x.part", "names the module capfw_x.part, but there is no capfw_x.part"),
         ("import capfw_x.part", None, "its own module capfw_x.part is not there"),
@@ -51,13 +45,19 @@ def status(name: str, registry: Registry | None = None) -> PluginStatus:
             "class Odd(Config):\n    def emitted_features(self):\n        return 'patches'\n"
             + HOOK + "return [made(config=Odd, example=Odd())]",
             None,
-            'its features must be "pooled", "tokens" or None',
+            'emitted_features() must be "pooled", "tokens" or None',
         ),
         (
-            "class Odd(Config):\n    def score_names(self):\n        raise KeyError('odd')\n"
+            "class Odd(Config):\n    def emitted_features(self):\n        raise KeyError('odd')\n"
             + HOOK + "return [made(config=Odd, example=Odd())]",
             None,
             "its example cannot be used: KeyError: 'odd' (capfw_x.py, line",
+        ),
+        (
+            "class Fog(MetricConfig):\n    def lower_is_better(self):\n        return ('fog',)\n"
+            "@hookimpl\ndef register_metrics():\n    return [made(config=Fog, example=Fog())]",
+            None,
+            "lower_is_better() names fog, which score_names() does not",
         ),
     ],
 )  # fmt: skip
@@ -77,6 +77,13 @@ def test_keyboard_interrupt_is_the_users_and_passes(here: Any) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Registry.discover()
+
+
+def test_what_a_plugin_prints_goes_to_stderr(here: Any, preamble: str, capsys: pytest.CaptureFixture[str]) -> None:
+    here.install("capfw-x", preamble + "print('hello')\n" + HOOK + "print('again')\n    return [made()]")
+
+    assert Registry.discover().component("encoder", "eye")
+    assert capsys.readouterr() == ("", "hello\nagain\n")
 
 
 def test_one_name_in_two_packages_takes_nothing_else_away(here: Any, preamble: str) -> None:
@@ -100,87 +107,6 @@ def test_one_name_in_two_packages_takes_nothing_else_away(here: Any, preamble: s
     assert Registry.discover(skip=["capfw-two"]).component("encoder", "taken")
 
 
-def test_hook_that_hangs_is_stopped(here: Any, preamble: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    body = (
-        "import time\n"
-        + HOOK
-        + "while True:\n        try:\n            time.sleep(9)\n        except:\n            flag = 1\n"
-    )
-    here.install(
-        "capfw-x",
-        preamble + body.replace("flag = 1", "if globals().setdefault('n', []).append(1) or len(n) > 1: raise"),
-    )
-    monkeypatch.setenv("CAPFW_IMPORT_SECONDS", "1")
-    before = signal.getsignal(signal.SIGALRM)
-
-    # The first alarm is lost in the plugin's bare `except`, the second is not.
-    assert "register_encoders() took longer than 1 s" in status("capfw-x").cause
-    assert signal.getsignal(signal.SIGALRM) is before
-    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
-
-
-def test_alarm_that_rings_at_the_very_end_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, switch = signal.getsignal(signal.SIGALRM), signal.setitimer
-    waits = iter([0.3])
-
-    def late(which: int, seconds: float, interval: float = 0.0) -> object:
-        if seconds == 0:
-            time.sleep(next(waits, 0))
-        return switch(which, seconds, interval)
-
-    monkeypatch.setattr("signal.setitimer", late)
-    with pytest.raises(PluginError, match=r"x took longer than 0\.1 s"), time_limit("x", 0.1):
-        pass
-
-    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
-    assert signal.getsignal(signal.SIGALRM) is before
-
-
-def test_limit_must_be_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in ("soon", "0", "inf", "nan", "-1"):
-        monkeypatch.setenv("CAPFW_IMPORT_SECONDS", wrong)
-        with pytest.raises(PluginError, match=rf'CAPFW_IMPORT_SECONDS: "{wrong}" is not a number of seconds'):
-            Registry.discover()
-
-
-def test_off_the_main_thread_a_notice_names_the_plugin(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("capfw.core.loading._NOTICE_SECONDS", 0.05)
-
-    def slow() -> None:
-        with time_limit('importing plugin "x"', 0.1):
-            time.sleep(0.4)
-
-    thread = threading.Thread(target=slow)
-    thread.start()
-    thread.join()
-
-    assert capsys.readouterr().err.count('importing plugin "x" is taking long') == 1
-
-
-def test_threads_that_load_plugins_leave_stdout_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdout", before := io.StringIO())
-    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
-
-    def second() -> None:
-        first_is_in.wait()
-        with stdout_aside():
-            second_is_in.set()
-            first_is_out.wait()
-
-    thread = threading.Thread(target=second)
-    thread.start()
-    with stdout_aside():
-        first_is_in.set()
-        second_is_in.wait()
-    assert sys.stdout is sys.stderr
-    first_is_out.set()
-    thread.join()
-
-    assert sys.stdout is before
-
-
 def test_malformed_metadata_of_a_package_hides_no_other(here: Any, preamble: str) -> None:
     here.install("capfw-x", preamble + SOUND.format(names="'lost'"))
     here.install("capfw-sound", preamble + SOUND.format(names="'sound'"))
@@ -195,7 +121,7 @@ def test_malformed_metadata_of_a_package_hides_no_other(here: Any, preamble: str
     assert "stranger" not in {plugin.name for plugin in registry.plugins}
 
 
-class Config(ComponentConfig):
+class Config(EncoderConfig):
     pass
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from capfw.core.engine.observers import Observers
+from capfw.core.engine.observing.observers import Observers
 from capfw.core.errors import PluginError
 from capfw.core.protocols import Notice, hookimpl
 from capfw.core.registry import Registry
@@ -42,13 +42,34 @@ def test_observer_that_exits_is_left_out_and_named_once() -> None:
     assert [text for text in listener.heard if text != warning] == ["one", "two"]
 
 
+def test_observer_that_fails_takes_no_other_of_its_class_with_it() -> None:
+    @dataclass
+    class Logger:
+        is_full: bool
+        heard: list[str] = field(default_factory=list)
+
+        @hookimpl
+        def noticed(self, event: Notice) -> None:
+            if self.is_full:
+                raise OSError("the disk is full")
+            self.heard.append(event.text)
+
+    sound = Logger(is_full=False)
+    observers = Observers(Registry(), [Logger(is_full=True), sound])
+
+    observers.inform("one")
+    observers.inform("two")
+
+    assert [text for text in sound.heard if "failed" not in text] == ["one", "two"]
+
+
 def test_observer_that_could_hear_nothing_is_refused() -> None:
     class Misspelt:
         @hookimpl
         def notised(self, event: Notice) -> None:
             pass
 
-    with pytest.raises(PluginError, match='observers: Misspelt cannot be used: no hook is called "notised"; did you'):
+    with pytest.raises(PluginError, match=r'observers: Misspelt cannot be used: no hook is called "notised"\. Did you'):
         Observers(Registry(), [Misspelt()])
 
 

@@ -48,8 +48,9 @@ def test_missing_component_names_the_package_it_came_from(site: Any, tiny: Calla
         "dataset shapes": {"plugin": "dataset-shapes", **capfw},
         "encoder colorgrid": {"plugin": "capfw-colorgrid", "distribution": "capfw-colorgrid", "version": "0.1.0"},
         "mapper linear": {"plugin": "mapper-linear", **capfw},
-        "decoder gpt2": {"plugin": "decoder-gpt2", **capfw},
+        "decoder gpt2": {"plugin": "decoder-causal-lm", **capfw},
         "metric bleu": {"plugin": "metric-coco-caption", **capfw},
+        "objective cross-entropy": {"plugin": "objective-cross-entropy", **capfw},
     }
 
     site.uninstall("capfw-colorgrid")

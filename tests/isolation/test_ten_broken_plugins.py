@@ -35,11 +35,11 @@ BROKEN = {
         "import a_library_nobody_has.part",
         ('"a_library_nobody_has", which is not installed', "pip install a_library_nobody_has"),
     ),
-    "capfw-hangs": Broken(
-        "import time\nwhile True:\n    time.sleep(1)", ("took longer than 3 s", "CAPFW_IMPORT_SECONDS")
+    "capfw-unmarked": Broken(
+        "def register_encoders():\n    return [made()]", ("write @hookimpl above it",), ("encoder",)
     ),
     "capfw-misspelt": Broken(
-        "@hookimpl\ndef register_encoder():\n    return []", ('did you mean "register_encoders"',), ("encoder",)
+        "@hookimpl\ndef register_encoder():\n    return []", ('Did you mean "register_encoders"',), ("encoder",)
     ),
     "capfw-signature": Broken(
         "@hookimpl\ndef register_mappers(surprise):\n    return []", ("register_mappers", "surprise"), ("mapper",)
@@ -61,7 +61,6 @@ def crowded(site: Any, preamble: str) -> Any:
     for name, broken in BROKEN.items():
         site.install(name, preamble * broken.needs_preamble + broken.body, entry_point=broken.entry_point)
     site.install("capfw-observer", preamble + OBSERVER)
-    site.environment["CAPFW_IMPORT_SECONDS"] = "3"
     return site
 
 

@@ -12,8 +12,8 @@ import pytest
 from transformers import AutoConfig, AutoModel, CLIPConfig, CLIPImageProcessor, CLIPModel, ViTImageProcessor
 
 from capfw.core.protocols import BadCheckpoint
-from capfw.plugins.decoders.gpt2 import CausalLMConfig, Gpt2Config
-from capfw.plugins.decoders.gpt2.model import LanguageModel
+from capfw.plugins.decoders.causal_lm import CausalLMConfig, Gpt2Config
+from capfw.plugins.decoders.causal_lm.model import LanguageModel
 from capfw.plugins.encoders.clip import ClipConfig
 from capfw.plugins.encoders.clip.model import ClipEncoder
 from capfw.plugins.encoders.vit import VitConfig
@@ -76,7 +76,6 @@ def prepared(folder: Path, **options: Any) -> tuple[Gpt2Config, Path]:
     config = Gpt2Config(
         weights="random",
         tokenizer="from-captions",
-        tuning="full",
         num_layers=1,
         width=8,
         num_heads=1,

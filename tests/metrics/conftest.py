@@ -9,12 +9,18 @@ from typing import Any
 
 import pytest
 
+from capfw.core.protocols import Captioned
+
 
 @dataclass(frozen=True)
 class Fakecap:
     candidates: dict[int, str]
     references: dict[int, tuple[str, ...]]
     expected: dict[str, Any]
+
+    @property
+    def captioned(self) -> Captioned:
+        return Captioned(self.candidates, self.references)
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,15 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from capfw.core.protocols import (
     BadCheckpoint,
+    Captioned,
     ComponentError,
     DataError,
-    ImageMetric,
-    ImageSource,
+    FileSource,
+    MemorySource,
     MissingWeights,
+    Source,
     UnreadableImage,
+    UnreadableSource,
 )
 from capfw.plugins.metrics.clip_score import ClipScoreConfig, RefClipScoreConfig, TwoTowers, register_metrics
 from capfw.plugins.metrics.clip_score.model import ClipScore, RefClipScore
@@ -56,20 +59,21 @@ def weights(original: open_clip.CLIP, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, ImageSource]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Source]:
     folder = tmp_path_factory.mktemp("images")
-    sources: dict[Any, ImageSource] = {}
+    sources: dict[Any, Source] = {}
     for seed, image_id in enumerate(CANDIDATES):
         image, buffer = Image.radial_gradient("L").resize((57, 40)).rotate(30 * seed), io.BytesIO()
         image = Image.merge("RGB", [image.point(lambda v, k=k + seed: (v * k) % 256) for k in (1, 2, 5)])
         image.save(buffer, "PNG")
         (folder / f"{image_id}.png").write_bytes(buffer.getvalue())
-        sources[image_id] = buffer.getvalue() if seed % 2 else folder / f"{image_id}.png"
+        file = FileSource(folder / f"{image_id}.png")
+        sources[image_id] = MemorySource(buffer.getvalue(), f"image {image_id}") if seed % 2 else file
     return sources
 
 
 @torch.no_grad()
-def cosines(original: open_clip.CLIP, images: dict[Any, ImageSource]) -> tuple[dict[Any, float], dict[Any, float]]:
+def cosines(original: open_clip.CLIP, images: dict[Any, Source]) -> tuple[dict[Any, float], dict[Any, float]]:
     """cos(candidate, image) and the greatest cos(candidate, reference), one image at a time."""
     transform, tokenizer = open_clip.image_transform(32, is_train=False), open_clip.SimpleTokenizer()
 
@@ -78,7 +82,7 @@ def cosines(original: open_clip.CLIP, images: dict[Any, ImageSource]) -> tuple[d
 
     with_image, with_references = {}, {}
     for image_id, source in images.items():
-        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        picture = Image.open(io.BytesIO(source.read()))
         candidate = text(CANDIDATES[image_id])
         with_image[image_id] = float(candidate @ original.encode_image(transform(picture)[None], normalize=True)[0])
         with_references[image_id] = max(float(candidate @ text(reference)) for reference in REFERENCES[image_id])
@@ -87,13 +91,13 @@ def cosines(original: open_clip.CLIP, images: dict[Any, ImageSource]) -> tuple[d
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_values_follow_the_paper(
-    original: open_clip.CLIP, weights: str, images: dict[Any, ImageSource], batch_size: int
+    original: open_clip.CLIP, weights: str, images: dict[Any, Source], batch_size: int
 ) -> None:
     with_image, with_references = cosines(original, images)
     assert min(with_image.values()) < 0 < max(with_image.values())  # both sides of the clipping are tried
     clip_s = {i: 2.5 * max(cosine, 0) for i, cosine in with_image.items()}
     options = {"model": TINY, "weights": weights, "batch_size": batch_size}
-    scores = ClipScore(ClipScoreConfig(**options)).score_images(CANDIDATES, REFERENCES, images)
+    scores = ClipScore(ClipScoreConfig(**options)).score(Captioned(CANDIDATES, REFERENCES, images))
     assert scores.per_image["CLIPScore"] == pytest.approx(clip_s, abs=1e-5)
     assert list(scores.per_image["CLIPScore"]) == list(CANDIDATES)
     assert scores.corpus == {"CLIPScore": pytest.approx(sum(clip_s.values()) / 4, abs=1e-5)}
@@ -102,7 +106,7 @@ def test_values_follow_the_paper(
         nearest = max(with_references[i], 0)
         harmonic[i] = 2 / (1 / value + 1 / nearest) if value and nearest else 0.0
     assert max(harmonic.values()) > 0.1
-    scores = RefClipScore(RefClipScoreConfig(**options)).score_images(CANDIDATES, REFERENCES, images)
+    scores = RefClipScore(RefClipScoreConfig(**options)).score(Captioned(CANDIDATES, REFERENCES, images))
     assert scores.per_image["RefCLIPScore"] == pytest.approx(harmonic, abs=1e-5)
     assert scores.corpus == {"RefCLIPScore": pytest.approx(sum(harmonic.values()) / 4, abs=1e-5)}
 
@@ -113,7 +117,7 @@ def test_transparent_grey_and_rotated_images_score_as_they_look(weights: str) ->
     def score(image: Image.Image, **options: Any) -> float:
         buffer = io.BytesIO()
         image.save(buffer, "PNG", **options)
-        return metric.score_images({1: "a sign"}, {}, {1: buffer.getvalue()}).corpus["CLIPScore"]
+        return metric.score(Captioned({1: "a sign"}, {}, {1: MemorySource(buffer.getvalue())})).corpus["CLIPScore"]
 
     upright = Image.linear_gradient("L").resize((40, 32))
     exif = Image.Exif()
@@ -126,7 +130,6 @@ def test_transparent_grey_and_rotated_images_score_as_they_look(weights: str) ->
 
 def test_a_built_in_architecture_and_the_signature() -> None:
     metric = ClipScore(ClipScoreConfig(model="ViT-S-32-alt", weights="random", prompt="Seen: "))
-    assert isinstance(metric, ImageMetric)
     signature = metric.signature()
     assert signature["variant"] == 'ViT-S-32-alt, random, w = 2.5, prompt "Seen: "'
     assert signature["library"] == f"open_clip {open_clip.__version__}"
@@ -134,13 +137,13 @@ def test_a_built_in_architecture_and_the_signature() -> None:
     assert tiny[0]["weights"] != tiny[1]["weights"]  # other random weights, other scores
 
 
-def test_the_components_announce_their_scores(images: dict[Any, ImageSource]) -> None:
+def test_the_components_announce_their_scores(images: dict[Any, Source]) -> None:
     for component in register_metrics():
         metric = component.load()(component.example)
-        scores = metric.score_images(CANDIDATES, REFERENCES, images)
+        scores = metric.score(Captioned(CANDIDATES, REFERENCES, images))
         assert tuple(scores.corpus) == tuple(scores.per_image) == component.example.score_names()
-        with pytest.raises(ComponentError, match="needs the images as well"):
-            metric.score(CANDIDATES, REFERENCES)
+        with pytest.raises(DataError, match="reads the images, and files of captions have none"):
+            metric.score(Captioned(CANDIDATES, REFERENCES))
 
 
 @pytest.mark.parametrize(
@@ -198,19 +201,19 @@ def _put(module: torch.nn.Module, name: str, value: Tensor) -> None:
         module.register_parameter(first, torch.nn.Parameter(value.clone()))
 
 
-def test_missing_and_broken_images_are_named(weights: str, images: dict[Any, ImageSource]) -> None:
+def test_missing_and_broken_images_are_named(weights: str, images: dict[Any, Source]) -> None:
     metric = RefClipScore(RefClipScoreConfig(model=TINY, weights=weights))
     with pytest.raises(DataError, match="3 candidates have no image, the first for image b"):
-        metric.score_images(CANDIDATES, REFERENCES, {3: images[3]})
+        metric.score(Captioned(CANDIDATES, REFERENCES, {3: images[3]}))
     with pytest.raises(UnreadableImage, match="image b: cannot decode the image"):
-        metric.score_images(CANDIDATES, REFERENCES, images | {"b": b"no image"})
+        metric.score(Captioned(CANDIDATES, REFERENCES, images | {"b": MemorySource(b"no image", "image b")}))
     with pytest.raises(DataError, match="2 images have no references"):
-        metric.score_images(CANDIDATES, {3: ("x",), 1: ("y",)}, images)
+        metric.score(Captioned(CANDIDATES, {3: ("x",), 1: ("y",)}, images))
     with pytest.raises(DataError, match="no captions to score"):
-        metric.score_images({}, {}, {})
+        metric.score(Captioned({}, {}, {}))
 
 
-def test_a_folder_saved_by_clip_model_scores_as_clip_model_does(images: dict[Any, ImageSource], tmp_path: Path) -> None:
+def test_a_folder_saved_by_clip_model_scores_as_clip_model_does(images: dict[Any, Source], tmp_path: Path) -> None:
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     config = CLIPConfig(
         projection_dim=8,
@@ -226,10 +229,10 @@ def test_a_folder_saved_by_clip_model_scores_as_clip_model_does(images: dict[Any
     processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
     processor.save_pretrained(tmp_path)
 
-    scores = ClipScore(ClipScoreConfig(weights=str(tmp_path))).score_images(CANDIDATES, REFERENCES, images)
+    scores = ClipScore(ClipScoreConfig(weights=str(tmp_path))).score(Captioned(CANDIDATES, REFERENCES, images))
 
     ids = open_clip.SimpleTokenizer()(["A photo depicts " + caption for caption in CANDIDATES.values()])
-    opened = [Image.open(io.BytesIO(s) if isinstance(s, bytes) else s).convert("RGB") for s in images.values()]
+    opened = [Image.open(io.BytesIO(s.read())).convert("RGB") for s in images.values()]
     with torch.no_grad():
         pixels = processor(opened, return_tensors="pt")["pixel_values"]
         cosine = (model(input_ids=ids, pixel_values=pixels).logits_per_image / model.logit_scale.exp()).diag()
@@ -259,29 +262,29 @@ def test_images_are_opened_as_for_the_encoders(weights: str) -> None:
     def score(image: Image.Image) -> float:
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
-        return metric.score_images({1: "a sign"}, {}, {1: buffer.getvalue()}).corpus["CLIPScore"]
+        return metric.score(Captioned({1: "a sign"}, {}, {1: MemorySource(buffer.getvalue())})).corpus["CLIPScore"]
 
     deep = Image.fromarray(np.asarray(values).astype(np.uint16) * 257)
     assert score(deep) == pytest.approx(score(values), abs=1e-6)
-    with pytest.raises(UnreadableImage, match=r"gone\.png: cannot read the file: No such file"):
-        metric.score_images({1: "a sign"}, {}, {1: Path("gone.png")})
+    with pytest.raises(UnreadableSource, match=r"gone\.png: cannot be read: No such file"):
+        metric.score(Captioned({1: "a sign"}, {}, {1: FileSource(Path("gone.png"))}))
 
 
-def test_it_is_a_module_with_both_towers(weights: str, images: dict[Any, ImageSource]) -> None:
+def test_it_is_a_module_with_both_towers(weights: str, images: dict[Any, Source]) -> None:
     metric = RefClipScore(RefClipScoreConfig(model=TINY, weights=weights))
     assert isinstance(metric, torch.nn.Module)
     assert not metric.training
     assert "towers.visual.proj" in metric.state_dict()
     assert "towers.text_projection" in metric.state_dict()
-    assert isinstance(metric.score_images(CANDIDATES, REFERENCES, images).corpus["RefCLIPScore"], float)
+    assert isinstance(metric.score(Captioned(CANDIDATES, REFERENCES, images)).corpus["RefCLIPScore"], float)
     assert all(p.grad is None for p in metric.parameters())
 
 
 def test_a_folder_in_the_form_of_open_clip(
-    original: open_clip.CLIP, weights: str, images: dict[Any, ImageSource], tmp_path: Path
+    original: open_clip.CLIP, weights: str, images: dict[Any, Source], tmp_path: Path
 ) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": TINY.model_dump(), "preprocess_cfg": {}}))
     save_file(original.state_dict(), tmp_path / "open_clip_model.safetensors")
-    of_folder = ClipScore(ClipScoreConfig(weights=str(tmp_path))).score_images(CANDIDATES, REFERENCES, images)
-    of_file = ClipScore(ClipScoreConfig(model=TINY, weights=weights)).score_images(CANDIDATES, REFERENCES, images)
+    of_folder = ClipScore(ClipScoreConfig(weights=str(tmp_path))).score(Captioned(CANDIDATES, REFERENCES, images))
+    of_file = ClipScore(ClipScoreConfig(model=TINY, weights=weights)).score(Captioned(CANDIDATES, REFERENCES, images))
     assert of_folder.per_image == of_file.per_image

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from capfw.core.protocols import CapfwWarning, ComponentError, DataError
+from capfw.core.protocols import CapfwWarning, Captioned, ComponentError, DataError
 from capfw.plugins.metrics.coco_caption import BleuConfig, CiderConfig, RougeLConfig, register_metrics
 from capfw.plugins.metrics.coco_caption.document_frequencies import write_document_frequencies
 from capfw.plugins.metrics.coco_caption.model import Bleu, Cider, RougeL
@@ -31,7 +31,7 @@ def no_java(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fakecap_scores_are_the_published_ones(fakecap: Fakecap, capsys: pytest.CaptureFixture[str]) -> None:
     corpus: dict[str, float] = {}
     for metric in (Bleu(BleuConfig()), RougeL(RougeLConfig()), Cider(CiderConfig())):
-        scores = metric.score(fakecap.candidates, fakecap.references)
+        scores = metric.score(fakecap.captioned)
         corpus |= scores.corpus
         assert all(list(values) == list(fakecap.references) for values in scores.per_image.values())
     expected = {NAMES[name]: value for name, value in fakecap.expected["ptb"].items() if name in NAMES}
@@ -49,23 +49,23 @@ def test_fakecap_tokens_are_the_published_ones(fakecap: Fakecap) -> None:
 
 def test_values_worked_out_by_hand() -> None:
     candidates, references = {"x": "A black dog runs."}, {"x": ("a black dog sleeps", "one dog")}
-    bleu = Bleu(BleuConfig()).score(candidates, references).corpus
+    bleu = Bleu(BleuConfig()).score(Captioned(candidates, references)).corpus
     # 3 of 4 words, 2 of 3 pairs and 1 of 2 triples stand in a reference of the same length.
     assert bleu["BLEU-1"] == pytest.approx(3 / 4)
     assert bleu["BLEU-2"] == pytest.approx(math.sqrt(3 / 4 * 2 / 3))
     assert bleu["BLEU-3"] == pytest.approx((3 / 4 * 2 / 3 * 1 / 2) ** (1 / 3))
     # Longest common subsequence: 3 of 4 words on either side, so precision = recall = F = 3/4.
-    assert RougeL(RougeLConfig()).score(candidates, references).corpus["ROUGE-L"] == pytest.approx(3 / 4)
+    assert RougeL(RougeLConfig()).score(Captioned(candidates, references)).corpus["ROUGE-L"] == pytest.approx(3 / 4)
 
 
 def test_cider_with_frequencies_from_a_file(tmp_path: Path, fakecap: Fakecap) -> None:
     file = tmp_path / "frequencies.json"
     write_document_frequencies(file, fakecap.references, origin="fakecap references")
     metric = Cider(CiderConfig(document_frequencies=file))
-    whole = metric.score(fakecap.candidates, fakecap.references)
+    whole = metric.score(fakecap.captioned)
     assert whole.corpus["CIDEr"] == pytest.approx(fakecap.expected["ptb"]["CIDEr"], abs=1e-9)
     some = list(fakecap.candidates)[:7]  # with fixed frequencies an image's score does not depend on its company
-    alone = metric.score({i: fakecap.candidates[i] for i in some}, {i: fakecap.references[i] for i in some})
+    alone = metric.score(Captioned({i: fakecap.candidates[i] for i in some}, {i: fakecap.references[i] for i in some}))
     assert alone.per_image["CIDEr"] == pytest.approx({i: whole.per_image["CIDEr"][i] for i in some}, abs=1e-12)
     assert metric.signature()["document_frequencies"] == "fakecap references, 126 images"
     content = json.loads(file.read_text("utf-8"))
@@ -80,7 +80,7 @@ def test_the_signature_of_cider_does_not_depend_on_what_was_scored() -> None:
     before = metric.signature()
     assert before["document_frequencies"] == "the references scored against"
     captions = {i: f"a dog number {i}" for i in range(60)}
-    metric.score(captions, {i: (caption,) for i, caption in captions.items()})
+    metric.score(Captioned(captions, {i: (caption,) for i, caption in captions.items()}))
     assert metric.signature() == before
 
 
@@ -90,10 +90,10 @@ def test_cider_warns_on_few_images() -> None:
     references = {i: (caption,) for i, caption in captions.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        metric.score(captions, references)
+        metric.score(Captioned(captions, references))
     few = {i: captions[i] for i in range(49)}
     with pytest.warns(CapfwWarning, match=r"among 49 images.*document_frequencies"):
-        metric.score(few, {i: references[i] for i in few})
+        metric.score(Captioned(few, {i: references[i] for i in few}))
 
 
 @pytest.mark.parametrize(
@@ -112,17 +112,19 @@ def test_another_file_is_no_document_frequencies(tmp_path: Path, content: str, s
 @pytest.mark.parametrize("metric", [Bleu(BleuConfig()), RougeL(RougeLConfig()), Cider(CiderConfig())])
 class TestEdges:
     def test_an_empty_candidate_scores_zero(self, metric: Bleu) -> None:
-        scores = metric.score({1: "", 2: "a dog", 3: "..."}, {1: ("a cat",), 2: ("a dog",), 3: ("one", "two")})
+        scores = metric.score(
+            Captioned({1: "", 2: "a dog", 3: "..."}, {1: ("a cat",), 2: ("a dog",), 3: ("one", "two")})
+        )
         assert all(values[1] == values[3] == 0 for values in scores.per_image.values())
         assert all(math.isfinite(value) for value in scores.corpus.values())
 
     def test_empty_references_do_not_crash(self, metric: Bleu) -> None:
-        scores = metric.score({1: "a dog"}, {1: ("!",)})
+        scores = metric.score(Captioned({1: "a dog"}, {1: ("!",)}))
         assert all(value == pytest.approx(0, abs=1e-6) for value in scores.corpus.values())
 
     def test_order_and_kind_of_ids_are_kept(self, metric: Bleu) -> None:
         references = {"7": ("a cat sits here",), 7: ("a red dog runs",), "b": ("two birds",)}
-        scores = metric.score({7: "a red dog runs", "b": "no", "7": "no"}, references)
+        scores = metric.score(Captioned({7: "a red dog runs", "b": "no", "7": "no"}, references))
         for values in scores.per_image.values():
             assert list(values) == ["7", 7, "b"]
             assert values[7] > values["7"] == pytest.approx(0, abs=1e-4)
@@ -130,13 +132,13 @@ class TestEdges:
     def test_images_must_pair_up(self, metric: Bleu) -> None:
         references = {i: ("a dog",) for i in range(9)}
         with pytest.raises(DataError, match=re.escape("no candidate for 8 images (1, 2, 3, 4, 5, ...)")):
-            metric.score({0: "a dog"}, references)
+            metric.score(Captioned({0: "a dog"}, references))
         with pytest.raises(DataError, match=re.escape("no references for 1 image (x)")):
-            metric.score({0: "a dog", "x": "a cat"}, {0: ("a dog",)})
+            metric.score(Captioned({0: "a dog", "x": "a cat"}, {0: ("a dog",)}))
         with pytest.raises(DataError, match=re.escape("no references for 1 image (0)")):
-            metric.score({0: "a dog"}, {0: ()})
+            metric.score(Captioned({0: "a dog"}, {0: ()}))
         with pytest.raises(DataError, match="no captions to score"):
-            metric.score({}, {})
+            metric.score(Captioned({}, {}))
 
 
 def test_every_component_yields_the_scores_it_announces() -> None:
@@ -145,7 +147,7 @@ def test_every_component_yields_the_scores_it_announces() -> None:
     captions = {i: f"a dog number {i}" for i in range(60)}
     for name in ("bleu", "rouge-l", "cider"):
         metric = components[name].load()(components[name].example)
-        scores = metric.score(captions, {i: (caption,) for i, caption in captions.items()})
+        scores = metric.score(Captioned(captions, {i: (caption,) for i, caption in captions.items()}))
         assert tuple(scores.corpus) == tuple(scores.per_image) == components[name].example.score_names()
         assert metric.signature()["tokenizer"] == "ptb (capfw, no Java)"
         assert metric.signature()["library"].startswith("pycocoevalcap ")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from capfw.core.protocols import CapfwError, MissingLibrary
+from capfw.core.protocols import CapfwError, Captioned, MissingLibrary
 from capfw.plugins.metrics.coco_caption import MeteorConfig, SpiceConfig
 from capfw.plugins.metrics.coco_caption.java import package_file
 from capfw.plugins.metrics.coco_caption.meteor import Meteor
@@ -43,7 +43,7 @@ json.dump(scores[::-1], open(answered, "w"))
 @pytest.mark.skipif(shutil.which("java") is None, reason="needs java, which runs METEOR")
 def test_meteor_equals_the_published_value(fakecap: Fakecap) -> None:
     metric = Meteor(MeteorConfig(timeout_seconds=300))
-    scores = metric.score(fakecap.candidates, fakecap.references)
+    scores = metric.score(fakecap.captioned)
     assert scores.corpus["METEOR"] == pytest.approx(fakecap.expected["ptb"]["METEOR"], abs=1e-9)
     assert list(scores.per_image["METEOR"]) == list(fakecap.references)
     assert metric.signature()["variant"].startswith("METEOR 1.5")
@@ -74,7 +74,7 @@ def corenlp(folder: Path) -> Path:
 
 def test_what_would_break_the_protocol_of_meteor_never_reaches_it(tmp_path: Path) -> None:
     metric = Meteor(MeteorConfig(java=stand_in(tmp_path, ANSWERS), timeout_seconds=20))
-    scores = metric.score(CANDIDATES, REFERENCES)
+    scores = metric.score(Captioned(CANDIDATES, REFERENCES))
     assert scores.corpus == {"METEOR": 0.5}
     assert scores.per_image == {"METEOR": {"7": 0.25, 7: 0.25}}
     sent = (tmp_path / "log").read_text().splitlines()
@@ -89,7 +89,7 @@ def test_what_would_break_the_protocol_of_meteor_never_reaches_it(tmp_path: Path
 def test_spice_reads_and_writes_in_a_folder_of_its_own(tmp_path: Path) -> None:
     before = sorted(package_file("spice").rglob("*"))
     config = SpiceConfig(java=stand_in(tmp_path, WRITES), corenlp_folder=corenlp(tmp_path), timeout_seconds=20)
-    scores = Spice(config).score(CANDIDATES, REFERENCES)
+    scores = Spice(config).score(Captioned(CANDIDATES, REFERENCES))
     assert scores.per_image == {"SPICE": {"7": 0.2, 7: 0.1}}
     assert scores.corpus["SPICE"] == pytest.approx(0.15)
     folder, captions = json.loads((tmp_path / "log").read_text())
@@ -108,7 +108,7 @@ def test_a_program_that_hangs_is_stopped(tmp_path: Path, name: str, body: str) -
     else:
         metric = Spice(SpiceConfig(java=java, timeout_seconds=1, corenlp_folder=corenlp(tmp_path)))
     with pytest.raises(CapfwError, match=rf"metric {name} did not finish within timeout_seconds = 1 "):
-        metric.score(CANDIDATES, REFERENCES)
+        metric.score(Captioned(CANDIDATES, REFERENCES))
     assert time.monotonic() - started < 30
     assert is_gone(tmp_path)
 
@@ -121,7 +121,7 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path, name: str) -> None:
     else:
         metric = Spice(SpiceConfig(java=java, corenlp_folder=corenlp(tmp_path)))
     with pytest.raises(CapfwError, match=rf"(?s)the Java program of metric {name} failed.*no such heap"):
-        metric.score(CANDIDATES, REFERENCES)
+        metric.score(Captioned(CANDIDATES, REFERENCES))
     assert is_gone(tmp_path)
 
 

@@ -12,6 +12,7 @@ from ....core.protocols import (
     Component,
     ComponentConfig,
     DataError,
+    DatasetConfig,
     InputFile,
     InputFolder,
     Shares,
@@ -28,7 +29,7 @@ class CocoSplit(ComponentConfig):
     limit: int | None = Field(None, ge=1, description="Use only the first images of the file; null uses all.")
 
 
-class CocoConfig(ComponentConfig):
+class CocoConfig(DatasetConfig):
     """The splits there are."""
 
     train: CocoSplit | None = Field(None, description="Training images.")

@@ -10,6 +10,7 @@ from typing import Any
 from ....core.protocols import (
     CapfwWarning,
     DataError,
+    FileSource,
     ImageId,
     Sample,
     Shares,
@@ -71,7 +72,9 @@ def _read_split(part: CocoSplit) -> list[Sample]:
         'Correct "images", the folder that every `file_name` is relative to, or put the files there.',
     )
     samples = [
-        Sample(image_id, part.images / file_names[image_id], tuple(captions[image_id]), file_names[image_id])
+        Sample(
+            image_id, FileSource(part.images / file_names[image_id]), tuple(captions[image_id]), file_names[image_id]
+        )
         for image_id in kept
     ]
     warn_of_repeated_captions(samples, where=str(file))

@@ -8,10 +8,10 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from ....core.protocols import Component, ComponentConfig, DataError, InputFile, InputFolder, hookimpl, read_json
+from ....core.protocols import Component, DataError, DatasetConfig, InputFile, InputFolder, hookimpl, read_json
 
 
-class KarpathyConfig(ComponentConfig):
+class KarpathyConfig(DatasetConfig):
     """Where the file and the images are, and what becomes of restval."""
 
     captions: InputFile = Field(description="Karpathy's JSON file, for example dataset_coco.json.")

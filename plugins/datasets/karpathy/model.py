@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ....core.protocols import DataError, ImageId, Sample, missing_files, read_json, warn_of_repeated_captions
+from ....core.protocols import (
+    DataError,
+    FileSource,
+    ImageId,
+    Sample,
+    listed,
+    missing_files,
+    read_json,
+    warn_of_repeated_captions,
+)
 from . import KarpathyConfig
 
 _SPLITS = ("train", "val", "test")
@@ -43,7 +52,7 @@ class KarpathyDataset:
         _require_files([entry for chosen in by_split.values() for entry in chosen], config)
         self._samples = {
             split: [
-                Sample(entry.image_id, config.images / name, entry.captions, name)
+                Sample(entry.image_id, FileSource(config.images / name), entry.captions, name)
                 for entry in chosen
                 for name in [_place(entry, config.subfolders)]
             ]
@@ -133,6 +142,5 @@ def _require_files(entries: Sequence[_Entry], config: KarpathyConfig) -> None:
 
 
 def _listed(what: str, at_fault: Sequence[str], file: Path, fix: str) -> DataError:
-    lines = "".join(f"\n  {each}" for each in at_fault[:_NUM_SHOWN])
-    more = f"\n  and {len(at_fault) - _NUM_SHOWN} more" if len(at_fault) > _NUM_SHOWN else ""
-    return DataError(f"{what}:{lines}{more}", where=str(file), fix=fix)
+    lines = listed(at_fault, _NUM_SHOWN, between="\n  ")
+    return DataError(f"{what}:\n  {lines}", where=str(file), fix=fix)

@@ -6,10 +6,10 @@ images show together is never shown together in training (see `scenes.py`), so a
 
 from pydantic import Field
 
-from ....core.protocols import Component, ComponentConfig, hookimpl
+from ....core.protocols import Component, DatasetConfig, hookimpl
 
 
-class ShapesConfig(ComponentConfig):
+class ShapesConfig(DatasetConfig):
     """How many scenes to draw, and from which seed."""
 
     seed: int = Field(0, ge=0, description="Seed of the scenes and of which combinations are held out.")

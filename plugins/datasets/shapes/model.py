@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
-from ....core.protocols import Sample
+from ....core.protocols import MemorySource, Sample
 from . import ShapesConfig
 from .scenes import Scene, Thing, draw_scenes
 
@@ -34,7 +34,7 @@ class ShapesDataset:
             self._drawn[split] = [
                 Sample(
                     image_id=f"{split}-{i:05d}",
-                    image=_png(scene, self._config.image_size),
+                    source=MemorySource(_png(scene, self._config.image_size), f"{split}-{i:05d}.png"),
                     references=scene.references,
                     file_name=f"{split}-{i:05d}.png",
                 )

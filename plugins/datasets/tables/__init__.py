@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, Shares, hookimpl
+from ....core.protocols import Component, ComponentConfig, DatasetConfig, InputFile, InputFolder, Shares, hookimpl
 
 
 class Columns(ComponentConfig):
@@ -23,7 +23,7 @@ class Columns(ComponentConfig):
     image_id: str = Field("image_id", min_length=1, description="Column of the image id. Absent: the file name is it.")
 
 
-class TableConfig(ComponentConfig):
+class TableConfig(DatasetConfig):
     """Options that csv and jsonl share."""
 
     images: InputFolder = Field(description="Folder that the table's file names are relative to.")

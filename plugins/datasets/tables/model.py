@@ -7,7 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ....core.protocols import CapfwWarning, DataError, ImageId, Sample, missing_files, warn_of_repeated_captions
+from ....core.protocols import (
+    CapfwWarning,
+    DataError,
+    FileSource,
+    ImageId,
+    Sample,
+    listed,
+    missing_files,
+    warn_of_repeated_captions,
+)
 from . import CsvConfig, JsonlConfig, TableConfig
 from .rows import NOT_UTF8, Problem, Row, read_csv, read_jsonl
 
@@ -38,7 +47,12 @@ class _TableDataset:
         divided = _divide(splits, config)
         self._samples = {
             split: [
-                Sample(image_id, config.images / file_names[image_id], tuple(captions[image_id]), file_names[image_id])
+                Sample(
+                    image_id,
+                    FileSource(config.images / file_names[image_id]),
+                    tuple(captions[image_id]),
+                    file_names[image_id],
+                )
                 for image_id in divided[split][: config.limit]
             ]
             for split in _SPLITS
@@ -118,12 +132,12 @@ def _report(problems: list[Problem], config: TableConfig) -> None:
         return
     problems.sort(key=lambda problem: (str(problem.table), problem.line))
     tables = list(dict.fromkeys(str(problem.table) for problem in problems))
-    shown = [
-        f"\n  {problem.table.name + ', ' if len(tables) > 1 else ''}line {problem.line}: {problem.text}"
-        for problem in problems[:_NUM_SHOWN]
+    lines = [
+        f"{problem.table.name + ', ' if len(tables) > 1 else ''}line {problem.line}: {problem.text}"
+        for problem in problems
     ]
-    more = f"\n  and {len(problems) - _NUM_SHOWN} more" if len(problems) > _NUM_SHOWN else ""
-    what = f"{len(problems)} row{'s are' if len(problems) > 1 else ' is'} wrong.{''.join(shown)}{more}"
+    shown = listed(lines, _NUM_SHOWN, between="\n  ")
+    what = f"{len(problems)} row{'s are' if len(problems) > 1 else ' is'} wrong.\n  {shown}"
     where = ", ".join(tables)
     if config.on_bad_row == "skip":
         warnings.warn(f"{where}: {what}\n  Left out.", CapfwWarning, stacklevel=2)

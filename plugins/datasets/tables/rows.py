@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ....core.protocols import DataError, ImageId, nearest
+from ....core.protocols import DataError, ImageId, suggestion
 from . import Columns
 
 NOT_UTF8 = "not UTF-8"
@@ -146,11 +146,10 @@ def _header(table: Path, lines: Iterator[list[str]], columns: Columns) -> list[s
         raise DataError("not UTF-8.", where=f"{table}, line 1", fix="Save the table as UTF-8.")
     for option, wanted in (("file", columns.file), ("caption", columns.caption)):
         if header.count(wanted) != 1:
-            like = nearest(wanted, header)
+            fix = f"Name the columns in the first line, or set /data/columns/{option} (and /data/delimiter)."
             raise DataError(
                 f'the first line must name one column "{wanted}"; it names {", ".join(header) or "nothing"}.',
                 where=f"{table}, line 1",
-                fix=f'Did you mean "{like}"? ' * bool(like)
-                + f"Name the columns in the first line, or set /data/columns/{option} (and /data/delimiter).",
+                fix=f"{suggestion(wanted, header)} {fix}".lstrip(),
             )
     return header

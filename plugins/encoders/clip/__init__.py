@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from ....core.protocols import Component, ComponentConfig, FeatureKind, Weights, hookimpl, is_local_path
+from ....core.protocols import Component, EncoderConfig, FeatureKind, Weights, hookimpl, is_local_path
 
 Statistics = tuple[float, float, float]
 
@@ -21,7 +21,7 @@ class Architecture(BaseModel):
     quick_gelu: bool = Field(False, description="x * sigmoid(1.702 x), OpenAI's activation, in place of GELU.")
 
 
-class ClipConfig(ComponentConfig):
+class ClipConfig(EncoderConfig):
     """Options of encoder "clip"."""
 
     model: str | Architecture | None = Field(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from PIL.Image import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,9 +36,6 @@ class ClipEncoder(nn.Module):
         self._facts = (vision, pixel_facts, self.features, self.normalize)
         self.eval()
         self.feature_shape = self._ask_shape()
-
-    def preprocess(self, image: Image) -> Tensor:
-        return self.transform(image)
 
     def encode(self, pixels: Tensor) -> Tensor:
         features = self._embedding(pixels) if self.features == "pooled" else self._tokens(pixels)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
-from ....core.protocols import Component, ComponentConfig, FeatureKind, Weights, hookimpl
+from ....core.protocols import Component, EncoderConfig, FeatureKind, Weights, hookimpl
 
 BACKBONE_FILE = "dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"
 HEAD_FILE = "dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth"
@@ -17,7 +17,7 @@ HOW_TO_GET = f"""Meta gives these files on request: https://ai.meta.com/resource
 Put both into torch.hub's folder (~/.cache/torch/hub/checkpoints), or anywhere, and name the first in "weights"."""
 
 
-class DinoV3Config(ComponentConfig):
+class DinoV3Config(EncoderConfig):
     """Options of encoder "dinov3"."""
 
     model: str = Field(

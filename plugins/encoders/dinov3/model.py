@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import InterpolationMode, v2
@@ -57,9 +56,6 @@ class DinoV3Encoder(nn.Module):
         )
         self.transform = image_transform(convert, keeps=CentreSquare(side / self.resize))
         self.feature_shape = self._shape(side // patch_side)
-
-    def preprocess(self, image: Image.Image) -> Tensor:
-        return self.transform(image)
 
     def encode(self, pixels: Tensor) -> Tensor:
         tokens: Tensor = self.backbone.forward_features(pixels)  # (B, [CLS] + registers + patches, width)

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from ....core.protocols import Component, ComponentConfig, FeatureKind, Weights, hookimpl
+from ....core.protocols import Component, EncoderConfig, FeatureKind, Weights, hookimpl
 
 _OWN_OPTIONS = {  # arguments of timm.create_model that this encoder sets, and the option each follows
     "pretrained": "weights",
@@ -16,7 +16,7 @@ _OWN_OPTIONS = {  # arguments of timm.create_model that this encoder sets, and t
 }
 
 
-class TimmConfig(ComponentConfig):
+class TimmConfig(EncoderConfig):
     """Options of encoder "timm". What is absent comes from the model's own data config."""
 
     model: str = Field(description='timm model name, with or without a tag: "vit_base_patch16_224.augreg_in21k".')

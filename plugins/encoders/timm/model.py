@@ -10,7 +10,6 @@ from pathlib import Path
 import timm
 import timm.data
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -66,9 +65,6 @@ class TimmEncoder(nn.Module):
             grid=self._layout.grid if self._layout else None,
             num_extra_tokens=1 if config.include_cls else 0,
         )
-
-    def preprocess(self, image: Image.Image) -> Tensor:
-        return self.transform(image)
 
     def encode(self, pixels: Tensor) -> Tensor:
         # LeViT, TinyViT and others keep what they looked up in their position biases while in eval mode: it would be

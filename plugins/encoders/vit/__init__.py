@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ....core.protocols import Component, ComponentConfig, FeatureKind, Weights, hookimpl
+from ....core.protocols import Component, EncoderConfig, FeatureKind, Weights, hookimpl
 
 
 class VitArchitecture(BaseModel):
@@ -30,7 +30,7 @@ class VitArchitecture(BaseModel):
         return self
 
 
-class VitConfig(ComponentConfig):
+class VitConfig(EncoderConfig):
     """Options of encoder "vit"."""
 
     weights: Weights = Field(

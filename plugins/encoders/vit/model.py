@@ -61,9 +61,6 @@ class VitEncoder(nn.Module):
             num_tokens, dim, grid=grid if is_tokens else None, num_extra_tokens=int(is_tokens and config.include_cls)
         )
 
-    def preprocess(self, image: Image.Image) -> Tensor:
-        return self.transform(image)
-
     def encode(self, pixels: Tensor) -> Tensor:
         output = self.model(pixel_values=pixels)
         features: Tensor = output.last_hidden_state  # (B, prefix + patches, D)

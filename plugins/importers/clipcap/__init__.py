@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ....core.protocols import Component, ComponentConfig, hookimpl
+from ....core.protocols import Component, ImporterConfig, hookimpl
 
 
-class ClipCapConfig(ComponentConfig):
+class ClipCapConfig(ImporterConfig):
     """The importers have no options."""
 
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from ....core.protocols import BadCheckpoint, ForeignCheckpoint, ForeignFeatures
 from ...libraries.clipcap import CLIPCAP
 from . import ClipCapConfig
-from .layout import METRICS, Shapes, decoder_section, mapping_network
+from .layout import METRICS, Shapes, decoder_section, mapping_network, train_section
 from .pickles import read_pickle
 
 _MODELS = {512: "ViT-B-32", 640: "RN50x4"}  # of its two published checkpoints, by the width of their embeddings
@@ -30,7 +30,8 @@ class ClipCapImporter:
         network = mapping_network(shapes, CLIPCAP, embed_dim)
         sections: dict[str, JsonValue] = {
             "mapper": {"name": "mlp" if network.is_mlp else "clipcap-transformer", **network.options},
-            "decoder": decoder_section(shapes, stop_token="."),
+            "decoder": decoder_section(stop_token="."),
+            "train": train_section(shapes),
             "generate": {"method": "average-beam", "num_beams": 5, "max_tokens": 67},
             "metrics": METRICS,
         }

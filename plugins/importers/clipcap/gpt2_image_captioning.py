@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from ....core.protocols import BadCheckpoint, ForeignCheckpoint, ForeignFeatures, unreadable_reason
 from ...libraries.clipcap import NOTEBOOKS, TASK_PROMPT
 from . import ClipCapConfig
-from .layout import METRICS, Shapes, decoder_section, mapping_network
+from .layout import METRICS, Shapes, decoder_section, mapping_network, train_section
 
 # What its three extraction notebooks used, by the width of the embeddings; all of them divided by their length.
 _ENCODERS: Mapping[int, dict[str, JsonValue]] = {
@@ -36,7 +36,8 @@ class Gpt2ImageCaptioningImporter:
         network = mapping_network(shapes, NOTEBOOKS, embed_dim)
         sections: dict[str, JsonValue] = {
             "mapper": {"name": "mlp" if network.is_mlp else "transformer", **network.options},
-            "decoder": decoder_section(shapes),
+            "decoder": decoder_section(),
+            "train": train_section(shapes, TASK_PROMPT),
             "generate": {"method": "greedy", "max_tokens": 50},
             "metrics": METRICS,
         }

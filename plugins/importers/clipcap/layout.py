@@ -50,10 +50,22 @@ def mapping_network(shapes: Shapes, root: str, embed_dim: int | None) -> Mapping
         ) from err
 
 
-def decoder_section(shapes: Shapes, **options: JsonValue) -> dict[str, JsonValue]:
-    """GPT-2: tuned whole where the checkpoint holds it, frozen and as published where it does not."""
-    is_tuned = any(name.startswith(LANGUAGE_MODEL) for name in shapes)
-    return {"name": "gpt2", "weights": "gpt2", "tuning": "full" if is_tuned else "frozen", **options}
+def decoder_section(**options: JsonValue) -> dict[str, JsonValue]:
+    """GPT-2 as it was published."""
+    return {"name": "gpt2", "weights": "gpt2", **options}
+
+
+def train_section(shapes: Shapes, prompt: str | None = None) -> dict[str, JsonValue]:
+    """The parts that were trained: GPT-2 where the checkpoint holds it, and else no more of it than the task prompt.
+
+    `prompt` is the name of that entry in the checkpoints of the project.
+    """
+    decoder: JsonValue = None
+    if any(name.startswith(LANGUAGE_MODEL) for name in shapes):
+        decoder = {}
+    elif prompt in shapes:
+        decoder = {"only": ["task_prompt"]}
+    return {"tune": {"mapper": {}, "decoder": decoder}}
 
 
 METRICS: list[JsonValue] = [{"name": "bleu"}, {"name": "rouge-l"}, {"name": "cider"}]

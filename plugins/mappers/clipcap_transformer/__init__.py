@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ....core.protocols import Component, ComponentConfig, FeatureKind, hookimpl
+from ....core.protocols import Component, FeatureKind, MapperConfig, hookimpl
 
 
-class ClipCapTransformerConfig(ComponentConfig):
+class ClipCapTransformerConfig(MapperConfig):
     """Options of ClipCap's Transformer mapper; the defaults are those of its published checkpoint."""
 
     prefix_length: int = Field(40, ge=1, description="Prefix vectors per image (P): as many learned queries.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ....core.protocols import Component, ComponentConfig, FeatureKind, hookimpl
+from ....core.protocols import Component, FeatureKind, MapperConfig, hookimpl
 
 
-class MlpConfig(ComponentConfig):
+class MlpConfig(MapperConfig):
     """Options of the MLP mapper."""
 
     prefix_length: int = Field(10, ge=1, description="Prefix vectors per image (P).")

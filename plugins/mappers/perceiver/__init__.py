@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ....core.protocols import Component, ComponentConfig, FeatureKind, hookimpl
+from ....core.protocols import Component, FeatureKind, MapperConfig, hookimpl
 
 
-class PerceiverConfig(ComponentConfig):
+class PerceiverConfig(MapperConfig):
     """Options of the Perceiver mapper."""
 
     prefix_length: int = Field(32, ge=1, description="Prefix vectors per image (P): as many learned queries.")

@@ -6,10 +6,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from ....core.protocols import Component, ComponentConfig, FeatureKind, hookimpl
+from ....core.protocols import Component, FeatureKind, MapperConfig, hookimpl
 
 
-class TransformerConfig(ComponentConfig):
+class TransformerConfig(MapperConfig):
     """Options of the Transformer mapper."""
 
     prefix_length: int = Field(10, ge=1, description="Prefix vectors per image (P): as many learned queries.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from ....core.protocols import Component, ComponentConfig, Weights, hookimpl
+from ....core.protocols import Component, MetricConfig, Weights, hookimpl
 
 SOURCE = 'Hessel et al., 2021, "CLIPScore: A Reference-free Evaluation Metric for Image Captioning", arXiv 2104.08718'
 
@@ -20,7 +20,7 @@ class TwoTowers(BaseModel):
     quick_gelu: bool = Field(False, description="x * sigmoid(1.702 x), OpenAI's activation, in place of GELU.")
 
 
-class ClipScoreConfig(ComponentConfig):
+class ClipScoreConfig(MetricConfig):
     """Options of metric "clip-score"."""
 
     model: str | TwoTowers | None = Field(

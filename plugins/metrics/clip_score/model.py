@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import open_clip
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....core.protocols import (
+    Captioned,
     ComponentError,
     DataError,
-    ImageId,
-    ImageSource,
     Scores,
-    UnreadableImage,
+    Source,
     is_local_path,
     open_image,
     weights_fingerprint,
@@ -32,7 +31,7 @@ class ClipScore(nn.Module):
     """2.5 * max(cos(caption, image), 0) per image, and the mean over images.
 
     Captions are read raw, after the prompt "A photo depicts ", and cut at the model's context length. The model runs on
-    the accelerator where there is one.
+    the device that it is on: the engine moves it.
     """
 
     def __init__(self, config: ClipScoreConfig) -> None:
@@ -49,29 +48,20 @@ class ClipScore(nn.Module):
         self._fingerprint = weights_fingerprint(self.towers, pixel_facts)[:16]
         self.eval()
 
-    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
-        raise ComponentError(
-            f"metric {self.name} needs the images as well as the captions.",
-            fix="Score a run (`capfw evaluate`), or leave this metric out.",
-        )
-
-    def score_images(
-        self,
-        candidates: Mapping[ImageId, str],
-        references: Mapping[ImageId, tuple[str, ...]],
-        images: Mapping[ImageId, ImageSource],
-    ) -> Scores:
+    def score(self, captioned: Captioned) -> Scores:
+        """Raises `DataError` without captions or images, and `UnreadableSource` for an image that cannot be read."""
+        candidates, sources = captioned.candidates, captioned.require_sources(needed_by=self.name)
         if not candidates:
             raise DataError("there are no captions to score.")
-        lacking = [image_id for image_id in candidates if image_id not in images]
+        lacking = [image_id for image_id in candidates if image_id not in sources]
         if lacking:
             raise DataError(f"{len(lacking)} candidates have no image, the first for image {lacking[0]}.")
         ids = list(candidates)
-        self.to(_accelerator())
         texts = self._embed_texts([candidates[image_id] for image_id in ids])  # (B, D)
-        pictures = self._embed_images({image_id: images[image_id] for image_id in ids})  # (B, D)
+        pictures = self._embed_images([sources[image_id] for image_id in ids])  # (B, D)
         similarity = (texts * pictures).sum(dim=-1).clamp(min=0)  # (B,)
-        values = self._combine(WEIGHT * similarity, texts, [references.get(image_id, ()) for image_id in ids]).tolist()
+        references = [captioned.references.get(image_id, ()) for image_id in ids]
+        values = self._combine(WEIGHT * similarity, texts, references).tolist()
         return Scores({self.name: sum(values) / len(values)}, {self.name: dict(zip(ids, values, strict=True))})
 
     def signature(self) -> dict[str, str]:
@@ -98,17 +88,13 @@ class ClipScore(nn.Module):
         return F.normalize(torch.cat(embedded), dim=-1)
 
     @torch.no_grad()
-    def _embed_images(self, images: Mapping[ImageId, ImageSource]) -> Tensor:
+    def _embed_images(self, sources: Sequence[Source]) -> Tensor:
         """L2-normalised image embeddings (B, D) float32, on the CPU."""
-        device, embedded, sources = self._device(), [], list(images.items())
+        device, embedded = self._device(), []
         for start in range(0, len(sources), self.config.batch_size):
             batch = sources[start : start + self.config.batch_size]
-            pixels = torch.stack(
-                [
-                    self.transform(open_image(_read(source, image_id), name=_name(source, image_id)))
-                    for image_id, source in batch
-                ]
-            )
+            opened = [open_image(source.read(), name=source.name) for source in batch]
+            pixels = torch.stack([self.transform(image) for image in opened])
             embedded.append(self.towers.encode_image(pixels.to(device)).float().cpu())
         return F.normalize(torch.cat(embedded), dim=-1)
 
@@ -144,18 +130,3 @@ def _require_own_tokenizer(source: ClipSource) -> None:
             option="model",
             fix='CLIPScore was defined with "ViT-B-32"; any open_clip model with CLIP\'s tokenizer works.',
         )
-
-
-def _accelerator() -> torch.device:
-    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-
-
-def _name(source: ImageSource, image_id: ImageId) -> str:
-    return str(source) if isinstance(source, Path) else f"image {image_id}"
-
-
-def _read(source: ImageSource, image_id: ImageId) -> bytes:
-    try:
-        return source.read_bytes() if isinstance(source, Path) else source
-    except OSError as err:
-        raise UnreadableImage(f"cannot read the file: {err.strerror}", where=_name(source, image_id)) from err

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from ....core.protocols import Component, ComponentConfig, InputFile, InputFolder, hookimpl
+from ....core.protocols import Component, InputFile, InputFolder, MetricConfig, hookimpl
 
 
-class BleuConfig(ComponentConfig):
+class BleuConfig(MetricConfig):
     """Metric "bleu" has no options."""
 
     def score_names(self) -> tuple[str, ...]:
@@ -15,7 +15,7 @@ class BleuConfig(ComponentConfig):
         return ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
 
 
-class RougeLConfig(ComponentConfig):
+class RougeLConfig(MetricConfig):
     """Metric "rouge-l" has no options."""
 
     def score_names(self) -> tuple[str, ...]:
@@ -23,7 +23,7 @@ class RougeLConfig(ComponentConfig):
         return ("ROUGE-L",)
 
 
-class CiderConfig(ComponentConfig):
+class CiderConfig(MetricConfig):
     """Options of metric "cider"."""
 
     document_frequencies: InputFile | None = Field(
@@ -37,7 +37,7 @@ class CiderConfig(ComponentConfig):
         return ("CIDEr",)
 
 
-class _JavaConfig(ComponentConfig):
+class _JavaConfig(MetricConfig):
     """What the metrics that run a Java program share."""
 
     java: str = Field("java", min_length=1, description="The Java program: a name on the PATH, or a path.")

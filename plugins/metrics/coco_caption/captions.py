@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from importlib.metadata import version
 
-from ....core.protocols import DataError, ImageId
+from ....core.protocols import Captioned, DataError, ImageId
 from .ptb import tokenize_all
 
 Tokenized = dict[ImageId, list[str]]
@@ -13,12 +13,13 @@ _NUM_SHOWN = 5
 
 
 def tokenized_pairs(
-    candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]
+    captioned: Captioned,
 ) -> tuple[Tokenized, Tokenized]:
     """Candidates (one per image) and references as lower-case tokens joined by spaces, both in the references' order.
 
     Raises `DataError` when there is nothing to score, or when an image lacks its candidate or references.
     """
+    candidates, references = captioned.candidates, captioned.references
     if not candidates and not references:
         raise DataError("there are no captions to score.")
     missing = {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from ....core.protocols import ImageId, MissingLibrary, Scores
+from ....core.protocols import Captioned, MissingLibrary, Scores
 from . import MeteorConfig
 from .captions import common_signature, tokenized_pairs
 from .java import find_java, java_process, package_file
@@ -36,9 +35,9 @@ class Meteor:
         options = ["-", "-", "-stdio", "-l", "en", "-norm"]
         self.command = [java, memory, "-Dfile.encoding=UTF-8", "-jar", str(jar), *options]
 
-    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+    def score(self, captioned: Captioned) -> Scores:
         """Raises `DataError` for captions that do not pair up, `CapfwError` when Java fails or takes too long."""
-        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
+        candidate_tokens, reference_tokens = tokenized_pairs(captioned)
         with (
             tempfile.TemporaryDirectory(prefix="capfw-meteor-") as folder,
             java_process(self.command, metric="meteor", timeout_seconds=self.timeout_seconds, cwd=Path(folder)) as (
@@ -52,7 +51,7 @@ class Meteor:
                 _say(ask, " ||| ".join(fields))
                 statistics.append(_hear(answer))
             _say(ask, " ||| ".join(["EVAL", *statistics]))
-            per_image = {image_id: float(_hear(answer)) for image_id in references}
+            per_image = {image_id: float(_hear(answer)) for image_id in captioned.references}
             corpus = float(_hear(answer))
         return Scores({self.name: corpus}, {self.name: per_image})
 

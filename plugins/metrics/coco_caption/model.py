@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from pycocoevalcap.bleu.bleu import Bleu as BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge as RougeScorer
 
-from ....core.protocols import CapfwWarning, ImageId, Scores
+from ....core.protocols import CapfwWarning, Captioned, ImageId, Scores
 from . import BleuConfig, CiderConfig, RougeLConfig
 from .captions import common_signature, tokenized_pairs
 from .document_frequencies import DocumentFrequencies, read_document_frequencies
@@ -23,12 +23,14 @@ class Bleu:
     def __init__(self, config: BleuConfig) -> None:
         self.names = config.score_names()
 
-    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
-        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
+    def score(self, captioned: Captioned) -> Scores:
+        candidate_tokens, reference_tokens = tokenized_pairs(captioned)
         corpus, per_image = BleuScorer(4).compute_score(reference_tokens, candidate_tokens, verbose=0)
         return Scores(
             corpus={name: float(value) for name, value in zip(self.names, corpus, strict=True)},
-            per_image={name: _by_id(references, values) for name, values in zip(self.names, per_image, strict=True)},
+            per_image={
+                name: _by_id(captioned.references, values) for name, values in zip(self.names, per_image, strict=True)
+            },
         )
 
     def signature(self) -> dict[str, str]:
@@ -41,10 +43,10 @@ class RougeL:
     def __init__(self, config: RougeLConfig) -> None:
         (self.name,) = config.score_names()
 
-    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
-        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
+    def score(self, captioned: Captioned) -> Scores:
+        candidate_tokens, reference_tokens = tokenized_pairs(captioned)
         corpus, per_image = RougeScorer().compute_score(reference_tokens, candidate_tokens)
-        return Scores(corpus={self.name: float(corpus)}, per_image={self.name: _by_id(references, per_image)})
+        return Scores(corpus={self.name: float(corpus)}, per_image={self.name: _by_id(captioned.references, per_image)})
 
     def signature(self) -> dict[str, str]:
         return common_signature("beta 1.2, best precision and best recall over the references")
@@ -65,14 +67,16 @@ class Cider:
             self.frequencies = read_document_frequencies(config.document_frequencies)
             self._origin = f"{self.frequencies.origin}, {self.frequencies.num_images} images"
 
-    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
-        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
+    def score(self, captioned: Captioned) -> Scores:
+        candidate_tokens, reference_tokens = tokenized_pairs(captioned)
         scorer = CiderScorer(n=4, sigma=6.0)
         for image_id, captions in reference_tokens.items():
             scorer += (candidate_tokens[image_id][0], captions)
+        details: dict[str, str] = {}
         if self.frequencies is None:
             scorer.compute_doc_freq()
             num_images = len(reference_tokens)
+            details = {"document_frequencies": f"the references scored against, {num_images} images"}
         else:
             scorer.document_frequency.update(self.frequencies.ngrams)
             scorer.crefs = _CountedAs(self.frequencies.num_images, scorer.crefs)
@@ -84,8 +88,8 @@ class Cider:
                 CapfwWarning,
                 stacklevel=2,
             )
-        per_image = _by_id(references, scorer.compute_cider())
-        return Scores({self.name: sum(per_image.values()) / len(per_image)}, {self.name: per_image})
+        per_image = _by_id(captioned.references, scorer.compute_cider())
+        return Scores({self.name: sum(per_image.values()) / len(per_image)}, {self.name: per_image}, details)
 
     def signature(self) -> dict[str, str]:
         """`document_frequencies`: the references scored against, or the origin of the file and its number of images."""

@@ -28,12 +28,12 @@ from .ptb_rules import ABBREVIATION_OF_NUMBERED, RULES
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 LINE_BREAK = re.compile(r"[\r\n\u2028\u2029\x0b\x0c\x85]")
 OPEN_END = re.compile(rf"(?<![A-Za-z])(?:[A-Za-z]\.|{ABBREVIATION_OF_NUMBERED})\s*$")
-# Rules that look across a space: tags (such captions are not cut), "No. 5", "3 1/2", "(555) 123 4567", ". . ." and
-# "K. The". So none does where the next character is one of a to z; none does after a character other than white space,
-# a full stop, a digit, a closing bracket and those beyond ASCII; and after a digit or a bracket none does before ASCII
-# punctuation and letters. Each line here is one of the three.
+# Rules that look across a space: tags (such captions are not cut), "No. 5", "3 1/2", "(555) 123 4567", "Co. Ltd.",
+# ". . ." and "K. The". So none does where the next character is one of a to z but "l"; none does after a character
+# other than white space, a full stop, a digit, a closing bracket and those beyond ASCII; and after a digit or a bracket
+# none does before ASCII punctuation and letters. Each line here is one of the three.
 CHUNK_END = re.compile(
-    r" (?=[a-z])"
+    r" (?=[a-km-z])"
     r"|(?<=[!-(*-\-/:;=-~]) "
     r"|(?<=[0-9)]) (?=[!-\-/:;=-~])"
 )

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
-from ....core.protocols import CapfwError, ImageId, MissingLibrary, Scores
+from ....core.protocols import CapfwError, Captioned, MissingLibrary, Scores
 from . import SpiceConfig
 from .captions import common_signature, tokenized_pairs
 from .java import find_java, java_process, package_file
@@ -43,9 +42,9 @@ class Spice:
         self.command = [java, f"-Xmx{config.max_memory_gb}G", "-Dfile.encoding=UTF-8", "-cp"]
         self.command += [os.pathsep.join(map(str, class_path)), "edu.anu.spice.SpiceScorer"]
 
-    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+    def score(self, captioned: Captioned) -> Scores:
         """Raises `DataError` for captions that do not pair up, `CapfwError` when Java fails or takes too long."""
-        candidate_tokens, reference_tokens = tokenized_pairs(candidates, references)
+        candidate_tokens, reference_tokens = tokenized_pairs(captioned)
         ids = list(reference_tokens)
         # Numbers stand for the ids, so that 7 and "7" stay two images.
         captions = [

@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
-from sound_models import Brightness, Elsewhere, Eye, Folder, Length, Map, PooledMap, Voice
+from sound_models import (
+    Brightness,
+    Elsewhere,
+    Eye,
+    Folder,
+    Length,
+    Map,
+    Other,
+    PooledMap,
+    QuickEye,
+    Sum,
+    Voice,
+    shrink,
+)
 from sound_toys import EyeConfig, MapConfig, VoiceConfig
 from torch import Tensor, nn
 
 from capfw.core.protocols import (
+    Batch,
     CapfwError,
+    Captioned,
+    CaptionModel,
     FeatureShape,
     ForeignFeatures,
     Generated,
     GenerateOptions,
+    ImageId,
+    Loss,
+    MemorySource,
+    Prefix,
     Sample,
     Scores,
+    Source,
     TokenBatch,
+    image_transform,
     weights_fingerprint,
 )
 
@@ -53,8 +77,8 @@ class LeavesSettingsAlone(Eye):
 
 
 class FeaturesAsDeclared(Eye):
-    def encode(self, pixels: Tensor) -> Tensor:
-        return super().encode(pixels).double()
+    def encode(self, inputs: Tensor) -> Tensor:
+        return super().encode(inputs).double()
 
 
 class EmitsWhatItSays(Eye):
@@ -62,47 +86,118 @@ class EmitsWhatItSays(Eye):
     def feature_shape(self) -> FeatureShape:
         return FeatureShape(4, 6)
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        return self.patches(pixels).flatten(2).transpose(1, 2)
+    def encode(self, inputs: Tensor) -> Tensor:
+        return self.patches(inputs).flatten(2).transpose(1, 2)
 
 
 class EncodesTheSameTwice(Eye):
     calls = 0
 
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, inputs: Tensor) -> Tensor:
         self.calls += 1
-        return super().encode(pixels) * (1 + 1e-6 * self.calls)
+        return super().encode(inputs) * (1 + 1e-6 * self.calls)
 
 
 class EncodesImageByImage(Eye):
-    def encode(self, pixels: Tensor) -> Tensor:
-        features = super().encode(pixels)
+    def encode(self, inputs: Tensor) -> Tensor:
+        features = super().encode(inputs)
         return features - features.mean(0)
 
 
 class IsFrozen(Eye):
-    def encode(self, pixels: Tensor) -> Tensor:
-        return super().encode(pixels.requires_grad_())
+    def encode(self, inputs: Tensor) -> Tensor:
+        return super().encode(inputs.requires_grad_())
 
 
-class PreprocessesAnyImage(Eye):
-    def preprocess(self, image: Image.Image) -> Tensor:
-        if image.width > 90:
-            raise ValueError("too wide")
-        return super().preprocess(image)
+class EncoderCanBeTuned(Eye):
+    def encode(self, inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().encode(inputs)
 
 
-class PreprocessPickles(Eye):
+@dataclass(frozen=True)
+class Then:
+    """A transform, and a function of what it makes."""
+
+    first: Callable[[bytes], Tensor]
+    after: Callable[[Tensor], Tensor]
+
+    def __call__(self, data: bytes) -> Tensor:
+        return self.after(self.first(data))
+
+
+def doubled(pixels: Tensor) -> Tensor:
+    return pixels.double()
+
+
+class InputsOfOneShape(Eye):
+    @property
+    def transform(self) -> Then:
+        return Then(super().transform, doubled)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        return super().encode(inputs.float())
+
+
+def shrink_narrow(image: Image.Image, side: int) -> Tensor:
+    if image.width > 90:
+        raise ValueError("too wide")
+    return shrink(image, side, flip=False)
+
+
+class TransformsAnyImage(Eye):
+    @property
+    def transform(self) -> Callable[[bytes], Tensor]:
+        return image_transform(partial(shrink_narrow, side=self.config.side))
+
+
+def open_and_shrink(data: bytes, side: int, flip: bool) -> Tensor:
+    return shrink(Image.open(io.BytesIO(data)).convert("RGB"), side, flip)
+
+
+class RefusesBadBytes(Eye):
+    @property
+    def transform(self) -> Callable[[bytes], Tensor]:
+        return partial(open_and_shrink, side=self.config.side, flip=self.config.flip)
+
+
+@dataclass(frozen=True)
+class Times:
+    weights: Tensor
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return pixels * self.weights[0]
+
+
+class TransformPickles(Eye):
+    @property
+    def transform(self) -> Then:
+        return Then(super().transform, Times(torch.ones(1000)))
+
+
+class Keeping:
+    def __init__(self, transform: Callable[[bytes], Tensor]) -> None:
+        self.transform = transform
+
+    def __call__(self, data: bytes) -> Tensor:
+        self.data = data
+        time.sleep(0.002)
+        return self.transform(self.data)
+
+
+class TransformsInThreads(Eye):
     def __init__(self, config: EyeConfig) -> None:
         super().__init__(config)
-        self.transform = lambda image: image
+        self.keeping = Keeping(super().transform)
+
+    @property
+    def transform(self) -> Keeping:
+        return self.keeping
 
 
-class PreprocessesInThreads(Eye):
-    def preprocess(self, image: Image.Image) -> Tensor:
-        self.image = image
-        time.sleep(0.002)
-        return super().preprocess(self.image)
+class TransformsBatches(QuickEye):
+    def transform_batch(self, data: list[bytes], device: torch.device) -> Tensor:
+        return super().transform_batch(data, device).flip(0)
 
 
 class FingerprintIsStable(Eye):
@@ -162,8 +257,8 @@ class SizesHold(Voice):
 
 
 class TokenizesToTheEnd(Voice):
-    def tokenize(self, captions: Sequence[str]) -> list[list[int]]:
-        return [row[:-1] for row in super().tokenize(captions)]
+    def tokenize(self, texts: Sequence[str], *, end: bool = True) -> list[list[int]]:
+        return super().tokenize(texts)
 
 
 class ReadsItsOwnTokens(Voice):
@@ -171,30 +266,31 @@ class ReadsItsOwnTokens(Voice):
         return [" ".join(self.words[i] for i in row) for row in ids]
 
 
-class LossIsASum(Voice):
-    def loss(self, prefix: Tensor, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
-        total, count = super().loss(prefix, tokens)
-        return total, count + 1
+class LogProbsAsDeclared(Voice):
+    def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
+        return super().log_probs(prefix, tokens).masked_fill(~tokens.mask, -1.0)
 
 
-class LossIgnoresPadding(Voice):
-    def hidden(self, prefix: Tensor, ids: Tensor) -> Tensor:
-        return super().hidden(prefix, ids) + 0.1 * (ids[:, -1:, None] if ids.shape[1] > 12 else 0)
+class LogProbsIgnorePadding(Voice):
+    def hidden(self, before: Tensor, ids: Tensor) -> Tensor:
+        return super().hidden(before, ids) + 0.1 * (ids[:, -1:, None] if ids.shape[1] > 12 else 0)
 
 
-class LossGoesRowByRow(Voice):
-    def loss(self, prefix: Tensor, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
-        return super().loss(prefix + 0.5 * (prefix[:1] - prefix), tokens)
+class LogProbsGoRowByRow(Voice):
+    def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
+        mixed = prefix.vectors if prefix.text else prefix.vectors + 0.5 * (prefix.vectors[:1] - prefix.vectors)
+        return super().log_probs(replace(prefix, vectors=mixed), tokens)
+
+
+class WeightedNllIsThatOfLogProbs(Voice):
+    def weighted_nll(self, prefix: Prefix, tokens: TokenBatch, weights: Tensor) -> Tensor:
+        return super().weighted_nll(prefix, tokens, weights.clamp(min=0))
 
 
 class DecoderLearns(Voice):
-    def loss(self, prefix: Tensor, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
-        return super().loss(prefix.detach(), tokens)
-
-
-class FrozenStaysInEval(Voice):
-    def train(self, mode: bool = True) -> Voice:
-        return nn.Module.train(self, mode)
+    def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
+        vectors = torch.cat([prefix.vectors[:, :1].detach(), prefix.vectors[:, 1:]], dim=1)
+        return super().log_probs(replace(prefix, vectors=vectors), tokens)
 
 
 class DecoderIsSavedWhole(Voice):
@@ -202,9 +298,9 @@ class DecoderIsSavedWhole(Voice):
         super().__init__(config, assets=assets)
         self.seen = 0
 
-    def hidden(self, prefix: Tensor, ids: Tensor) -> Tensor:
+    def hidden(self, before: Tensor, ids: Tensor) -> Tensor:
         self.seen += self.training
-        return super().hidden(prefix, ids) * (1 + self.seen)
+        return super().hidden(before, ids) * (1 + self.seen)
 
 
 class RebuildsFromAssets(Voice):
@@ -221,46 +317,71 @@ class RebuildsFromAssets(Voice):
 
 
 class GeneratesWhatIsAsked(Voice):
-    def generate(self, prefix: Tensor, options: GenerateOptions) -> Generated:
-        return super().generate(prefix, options.model_copy(update={"num_captions": 1}))
+    def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
+        made = super().generate(prefix, options, seeds)
+        return made if options.num_captions == 3 else Generated(made.ids[:3], made.log_probs[:3])
 
 
 class LogProbsAreTheModels(Voice):
-    def generate(self, prefix: Tensor, options: GenerateOptions) -> Generated:
-        made = super().generate(prefix, options)
+    def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
+        made = super().generate(prefix, options, seeds)
         lengths = torch.tensor([len(row) for row in made.ids])
         return replace(made, log_probs=made.log_probs / lengths)
 
 
 class CacheChangesNothing(Voice):
-    def next_logits(self, prefix: Tensor, ids: list[int], use_cache: bool) -> Tensor:
-        logits = super().next_logits(prefix, ids, use_cache)
+    def next_logits(self, before: Tensor, ids: list[int], use_cache: bool) -> Tensor:
+        logits = super().next_logits(before, ids, use_cache)
         return logits if use_cache else logits.roll(1)
 
 
 class GeneratesImageByImage(Voice):
-    def generate(self, prefix: Tensor, options: GenerateOptions) -> Generated:
-        made = super().generate(prefix, options)
+    def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
+        made = super().generate(prefix, options, seeds)
+        if prefix.text is not None or options.num_captions > 1:
+            return made
         return Generated([made.ids[0]] * len(made.ids), made.log_probs[:1].expand(len(made.ids)).clone())
 
 
+class DrawsFromItsSeeds(Voice):
+    def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
+        return super().generate(prefix, options, seeds[:1].expand_as(seeds) + torch.arange(len(seeds)))
+
+
+class LogProbsAfterText(Voice):
+    """Leaves the gap of a shorter text to where the others' texts end."""
+
+    def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
+        if prefix.text is not None:
+            mask = torch.ones_like(prefix.text.mask)
+            prefix = replace(prefix, text=TokenBatch(prefix.text.ids.clamp(min=0), mask))
+        return super().log_probs(prefix, tokens)
+
+
+class GeneratesAfterText(Voice):
+    def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
+        if prefix.text is not None:
+            mask = torch.ones_like(prefix.text.mask)
+            prefix = replace(prefix, text=TokenBatch(prefix.text.ids.clamp(min=0), mask))
+        return super().generate(prefix, options, seeds)
+
+
 class ScoresAsNamed(Length):
-    def score(self, candidates: Mapping[str, str], references: Mapping[str, tuple[str, ...]]) -> Scores:
-        scores = super().score(candidates, references)
-        return Scores({"letters": scores.corpus["length"]})
+    def score(self, captioned: Captioned) -> Scores:
+        return Scores({"letters": super().score(captioned).corpus["length"]})
 
 
 class ScoresEachImage(Length):
-    def score(self, candidates: Mapping[str, str], references: Mapping[str, tuple[str, ...]]) -> Scores:
-        scores = super().score(candidates, references)
+    def score(self, captioned: Captioned) -> Scores:
+        scores = super().score(captioned)
         return replace(
             scores, per_image={"length": {f"{i}.jpg": value for i, value in scores.per_image["length"].items()}}
         )
 
 
 class ScoresInAnyOrder(Length):
-    def score(self, candidates: Mapping[str, str], references: Mapping[str, tuple[str, ...]]) -> Scores:
-        first = next(iter(candidates.values()))
+    def score(self, captioned: Captioned) -> Scores:
+        first = next(iter(captioned.candidates.values()))
         return Scores({"length": float(len(first))})
 
 
@@ -270,10 +391,10 @@ class HasASignature(Length):
 
 
 class ReadsImages(Brightness):
-    def read(self, image: Path | bytes) -> bytes:
-        if not isinstance(image, bytes):
+    def opened(self, source: Source) -> Image.Image:
+        if not isinstance(source, MemorySource):
             raise CapfwError("bytes, please")
-        return image
+        return super().opened(source)
 
 
 class HasKnownSplits(Folder):
@@ -304,11 +425,67 @@ class ReferencesAreCaptions(Folder):
         return [replace(sample, references=(*sample.references, " ")) for sample in super().samples(split)]
 
 
+@dataclass(frozen=True)
+class Handle:
+    name: str
+
+    def read(self) -> bytes:
+        return Path(self.name).read_bytes()
+
+
+class SourcesAreRead(Folder):
+    def samples(self, split: str) -> Sequence[Sample]:
+        return [replace(sample, source=Handle(sample.source.name)) for sample in super().samples(split)]
+
+
+def cut(source: Source) -> MemorySource:
+    return MemorySource(source.read()[:40], source.name)
+
+
 class ImagesDecode(Folder):
     def samples(self, split: str) -> Sequence[Sample]:
-        return [replace(sample, image=sample.image.with_suffix(".txt")) for sample in super().samples(split)]
+        return [replace(sample, source=cut(sample.source)) for sample in super().samples(split)]
 
 
 class LeavesStrangersAlone(Elsewhere):
     def features(self, file: Path) -> ForeignFeatures:
         return ForeignFeatures(torch.zeros(0, 3))
+
+
+class LossesAsDeclared(Sum):
+    def forward(self, model: CaptionModel, prefix: Prefix, batch: Batch) -> Mapping[str, Loss]:
+        return {"nll": Loss(super().forward(model, prefix, batch)["nll"].sum, per="caption")}
+
+
+class ObjectiveReachesTheModel(Sum):
+    def forward(self, model: CaptionModel, prefix: Prefix, batch: Batch) -> Mapping[str, Loss]:
+        return {"nll": Loss(super().forward(model, prefix, batch)["nll"].sum.detach(), per="token")}
+
+
+class ObjectiveGoesRowByRow(Sum):
+    def forward(self, model: CaptionModel, prefix: Prefix, batch: Batch) -> Mapping[str, Loss]:
+        return {"nll": Loss(super().forward(model, prefix, batch)["nll"].sum / len(batch.samples), per="row")}
+
+
+class ObjectiveIgnoresPadding(Sum):
+    def forward(self, model: CaptionModel, prefix: Prefix, batch: Batch) -> Mapping[str, Loss]:
+        return {"nll": Loss(super().forward(model, prefix, batch)["nll"].sum + batch.tokens.ids.sum(), per="token")}
+
+
+class ContextGivesText(Other):
+    def text(self, sample: Sample, features: Tensor | None, *, excluding: ImageId) -> str:
+        return super().text(sample, features, excluding=excluding) if sample.references else None
+
+
+class ContextDoesNotLeak(Other):
+    def text(self, sample: Sample, features: Tensor | None, *, excluding: ImageId) -> str:
+        return super().text(sample, features, excluding="nothing")
+
+
+class ContextRebuildsFromAssets(Other):
+    def fit(self, samples: Sequence[Sample], features: Callable[[int], Tensor] | None) -> None:
+        super().fit(samples, features)
+        self.file = self.file.rename(self.file.with_name("kept.json"))
+
+    def text(self, sample: Sample, features: Tensor | None, *, excluding: ImageId) -> str:
+        return super().text(sample, features, excluding=excluding) if self.file.exists() else ""

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from pydantic import Field, field_serializer
 from sound_toys import (
+    BrightnessConfig,
     ElsewhereConfig,
     EyeConfig,
     FolderConfig,
     LengthConfig,
     MapConfig,
+    OtherConfig,
     PooledMapConfig,
+    SumConfig,
     VoiceConfig,
     toy,
 )
@@ -97,6 +100,18 @@ class Importers(Plugin):
         return [self.component]
 
 
+class Objectives(Plugin):
+    @hookimpl
+    def register_objectives(self) -> list[Component]:
+        return [self.component]
+
+
+class Contexts(Plugin):
+    @hookimpl
+    def register_contexts(self) -> list[Component]:
+        return [self.component]
+
+
 @dataclass(frozen=True)
 class Broken:
     """A plugin with one component, and what is said of it."""
@@ -129,15 +144,19 @@ BROKEN: dict[str, Broken] = {
     **spoiled(Encoders, EyeConfig, "changed the environment variables", "leaves-settings-alone"),
     **spoiled(Encoders, EyeConfig, "(3, 1, 6) float64, but feature_shape says (3, 1, 6)", "features-as-declared"),
     **spoiled(Encoders, EyeConfig, "emitted_features() is 'pooled', but there are 4 tokens", "emits-what-it-says"),
-    **spoiled(Encoders, EyeConfig, "other features for the same pixels", "encodes-the-same-twice"),
+    **spoiled(Encoders, EyeConfig, "other features for the same inputs", "encodes-the-same-twice"),
     **spoiled(Encoders, EyeConfig, "together than one by one", "encodes-image-by-image"),
     **spoiled(Encoders, EyeConfig, "features carry gradients", "is-frozen"),
-    **spoiled(Encoders, EyeConfig, "a very wide image raised ValueError: too wide", "preprocesses-any-image"),
-    **spoiled(Encoders, EyeConfig, "cannot be pickled", "preprocess-pickles"),
-    **spoiled(Encoders, EyeConfig, "called from several threads", "preprocesses-in-threads"),
+    **spoiled(Encoders, EyeConfig, "the weight patches.weight, but no gradient reaches it", "encoder-can-be-tuned"),
+    **spoiled(Encoders, EyeConfig, "an input is (3, 8, 8) float64, not float32", "inputs-of-one-shape"),
+    **spoiled(Encoders, EyeConfig, "a very wide image raised ValueError: too wide", "transforms-any-image"),
+    **spoiled(Encoders, EyeConfig, "no bytes at all raised UnidentifiedImageError", "refuses-bad-bytes"),
+    **spoiled(Encoders, EyeConfig, "pickled, `transform` has ", "transform-pickles"),
+    **spoiled(Encoders, EyeConfig, "called from several threads", "transforms-in-threads"),
+    **spoiled(Encoders, EyeConfig, "they differ from those of `transform` by", "transforms-batches"),
     **spoiled(Encoders, EyeConfig, "built again with the same seed, the fingerprint is", "fingerprint-is-stable"),
     **spoiled(Encoders, EyeConfig, "a change of the weight patches.bias", "fingerprint-covers-weights"),
-    **spoiled(Encoders, EyeConfig, "with flip true pixels or features are others", "fingerprint-covers-options"),
+    **spoiled(Encoders, EyeConfig, "with flip true inputs or features are others", "fingerprint-covers-options"),
     **spoiled(Mappers, MapConfig, "gave (3, 1, 64) float32, but prefix_length and embed_dim say", "prefix-as-declared"),
     **spoiled(Mappers, PooledMapConfig, "yet it was built for 4 tokens per image", "refuses-tokens"),
     **spoiled(Mappers, MapConfig, "another prefix the second time", "maps-the-same-twice"),
@@ -145,28 +164,39 @@ BROKEN: dict[str, Broken] = {
     **spoiled(Mappers, MapConfig, "no gradient reaches forgotten.weight, forgotten.bias", "mapper-learns"),
     **spoiled(Mappers, MapConfig, "with the saved state gives another prefix", "mapper-is-saved-whole"),
     **spoiled(Decoders, VoiceConfig, "too long", "sizes-hold"),
-    **spoiled(Decoders, VoiceConfig, "end with different tokens", "tokenizes-to-the-end"),
+    **spoiled(Decoders, VoiceConfig, "with end=False the ids are", "tokenizes-to-the-end"),
     **spoiled(Decoders, VoiceConfig, "came back as ['a red circle above a blue square <eos>'", "reads-its-own-tokens"),
-    **spoiled(Decoders, VoiceConfig, "it counted 24 tokens; under the mask are 23", "loss-is-a-sum"),
-    **spoiled(Decoders, VoiceConfig, "with other padding", "loss-ignores-padding"),
-    **spoiled(Decoders, VoiceConfig, "one by one", "loss-goes-row-by-row"),
+    **spoiled(Decoders, VoiceConfig, "where the mask is False stands 1.0000, not 0", "log-probs-as-declared"),
+    **spoiled(Decoders, VoiceConfig, "with other padding", "log-probs-ignore-padding"),
+    **spoiled(Decoders, VoiceConfig, "one by one", "log-probs-go-row-by-row"),
+    **spoiled(Decoders, VoiceConfig, "where log_probs give", "weighted-nll-is-that-of-log-probs"),
     **spoiled(Decoders, VoiceConfig, "no gradient reaches some vectors of the prefix", "decoder-learns"),
-    **spoiled(Decoders, VoiceConfig, "nothing is trainable, yet training mode", "frozen-stays-in-eval"),
-    **spoiled(Decoders, VoiceConfig, "with the saved state gives another loss", "decoder-is-saved-whole"),
+    **spoiled(Decoders, VoiceConfig, "with the saved state gives other log-probabilities", "decoder-is-saved-whole"),
     **spoiled(Decoders, VoiceConfig, "tokenizes captions differently", "rebuilds-from-assets"),
     **spoiled(Decoders, VoiceConfig, "2 captions of 3 images are 3 rows, not 6", "generates-what-is-asked"),
-    **spoiled(Decoders, VoiceConfig, "the loss of the same tokens is", "log-probs-are-the-models"),
+    **spoiled(Decoders, VoiceConfig, "of the same tokens sum to", "log-probs-are-the-models"),
     **spoiled(Decoders, VoiceConfig, "with a cache it generates", "cache-changes-nothing"),
     **spoiled(Decoders, VoiceConfig, "together", "generates-image-by-image"),
+    **spoiled(Decoders, VoiceConfig, "which alone gives", "draws-from-its-seeds"),
+    **spoiled(Decoders, VoiceConfig, "with texts three captions sum to", "log-probs-after-text"),
+    **spoiled(Decoders, VoiceConfig, "three texts give", "generates-after-text"),
     **spoiled(Metrics, LengthConfig, "score_names() says length; the scores are letters", "scores-as-named"),
     **spoiled(Metrics, LengthConfig, "length has values for ['image-7.jpg'", "scores-each-image"),
     **spoiled(Metrics, LengthConfig, "in another order the same images have another length", "scores-in-any-order"),
     **spoiled(Metrics, LengthConfig, "signature() is {'version': 1}", "has-a-signature"),
-    **spoiled(Metrics, LengthConfig, "bytes, please", "reads-images"),
+    **spoiled(Metrics, BrightnessConfig, "bytes, please", "reads-images"),
     **spoiled(Datasets, FolderConfig, "splits are ('train', 'val', 'validation')", "has-known-splits"),
     **spoiled(Datasets, FolderConfig, "2 ids stand more than once", "ids-are-unique"),
     **spoiled(Datasets, FolderConfig, "asked again", "samples-in-one-order"),
     **spoiled(Datasets, FolderConfig, "has references ('a dark picture', ' ')", "references-are-captions"),
-    **spoiled(Datasets, FolderConfig, "cannot be read", "images-decode"),
+    **spoiled(Datasets, FolderConfig, "is a Handle without name, read or identity", "sources-are-read"),
+    **spoiled(Datasets, FolderConfig, "image train-0 of train cannot be decoded", "images-decode"),
     **spoiled(Importers, ElsewhereConfig, "took a file of nobody for its own", "leaves-strangers-alone"),
+    **spoiled(Objectives, SumConfig, "nll is per 'caption'", "losses-as-declared"),
+    **spoiled(Objectives, SumConfig, "carry no gradients", "objective-reaches-the-model"),
+    **spoiled(Objectives, SumConfig, "their losses one by one add up to", "objective-goes-row-by-row"),
+    **spoiled(Objectives, SumConfig, "with other padding", "objective-ignores-padding"),
+    **spoiled(Contexts, OtherConfig, "text() returned [None]", "context-gives-text"),
+    **spoiled(Contexts, OtherConfig, "holds its own reference", "context-does-not-leak"),
+    **spoiled(Contexts, OtherConfig, "built again over the same assets", "context-rebuilds-from-assets"),
 }

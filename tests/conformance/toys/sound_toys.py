@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import io
+import wave
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from capfw.core.protocols import Component, ComponentConfig, FeatureKind, InputFolder, hookimpl
+from capfw.core.protocols import (
+    Component,
+    ComponentConfig,
+    ContextConfig,
+    DatasetConfig,
+    DecoderConfig,
+    EncoderConfig,
+    FeatureKind,
+    ImporterConfig,
+    InputFolder,
+    MapperConfig,
+    MetricConfig,
+    ObjectiveConfig,
+    hookimpl,
+)
 
 
-class EyeConfig(ComponentConfig):
+class EyeConfig(EncoderConfig):
     features: FeatureKind = Field("pooled", description="What is emitted.")
     flip: bool = Field(False, description="Mirror the image.")
     side: int = Field(8, ge=4, description="Side of the pixels.")
@@ -19,7 +35,7 @@ class EyeConfig(ComponentConfig):
         return self.features
 
 
-class MapConfig(ComponentConfig):
+class MapConfig(MapperConfig):
     prefix_length: int = Field(2, ge=1, description="Prefix vectors per image (P).")
 
 
@@ -28,20 +44,43 @@ class PooledMapConfig(MapConfig):
         return "pooled"
 
 
-class VoiceConfig(ComponentConfig):
-    tuning: Literal["full", "frozen"] = Field("full", description="What is trained.")
+class VoiceConfig(DecoderConfig):
+    table: Literal["trained", "fixed"] = Field("trained", description="Whether the token table can be trained.")
 
 
-class LengthConfig(ComponentConfig):
+class LengthConfig(MetricConfig):
     def score_names(self) -> tuple[str, ...]:
         return ("length",)
 
 
-class ElsewhereConfig(ComponentConfig):
+class BrightnessConfig(LengthConfig):
+    def needs(self) -> tuple[str, ...]:
+        return ("images",)
+
+
+class HearingConfig(EncoderConfig):
     pass
 
 
-class FolderConfig(ComponentConfig):
+class ElsewhereConfig(ImporterConfig):
+    pass
+
+
+class SumConfig(ObjectiveConfig):
+    rewards: bool = Field(False, description="Weight each caption with its reward.")
+
+    def metrics(self) -> tuple[dict[str, str], ...]:
+        return ({"name": "length"},) * self.rewards
+
+
+class OtherConfig(ContextConfig):
+    by: Literal["order", "features"] = Field("order", description="Which other image's caption is taken.")
+
+    def reads_features(self) -> bool:
+        return self.by == "features"
+
+
+class FolderConfig(DatasetConfig):
     images: InputFolder = Field(description="Folder with an image, and a caption in a text file, per sample.")
 
 
@@ -53,6 +92,17 @@ def write_folder(folder: Path) -> FolderConfig:
             Image.new("RGB", (8, 8)).save(folder / f"{split}-{number}.png")
             (folder / f"{split}-{number}.txt").write_text("a dark picture")
     return FolderConfig(images=folder)
+
+
+def short_sounds() -> list[bytes]:
+    sounds = []
+    for loudness in (10, 50, 90):
+        file = io.BytesIO()
+        with wave.open(file, "wb") as opened:
+            opened.setparams((1, 1, 8000, 16, "NONE", ""))
+            opened.writeframes(bytes([128 + loudness, 128 - loudness] * 8))
+        sounds.append(file.getvalue())
+    return sounds
 
 
 FOLDER_EXAMPLE = FolderConfig.model_construct(images=Path("images"))
@@ -72,7 +122,8 @@ def toy(name: str, config: type[ComponentConfig], target: str, **changes: object
 
 @hookimpl
 def register_encoders() -> list[Component]:
-    return [toy("eye", EyeConfig, "Eye")]
+    hearing = toy("hearing", HearingConfig, "Hearing", example_sources=short_sounds)
+    return [toy("eye", EyeConfig, "Eye"), toy("quick-eye", EyeConfig, "QuickEye"), hearing]
 
 
 @hookimpl
@@ -87,7 +138,7 @@ def register_decoders() -> list[Component]:
 
 @hookimpl
 def register_metrics() -> list[Component]:
-    return [toy("length", LengthConfig, "Length"), toy("brightness", LengthConfig, "Brightness")]
+    return [toy("length", LengthConfig, "Length"), toy("brightness", BrightnessConfig, "Brightness")]
 
 
 @hookimpl
@@ -98,3 +149,13 @@ def register_datasets() -> list[Component]:
 @hookimpl
 def register_importers() -> list[Component]:
     return [toy("elsewhere", ElsewhereConfig, "Elsewhere")]
+
+
+@hookimpl
+def register_objectives() -> list[Component]:
+    return [toy("sum", SumConfig, "Sum"), toy("rewarded", SumConfig, "Sum", example=SumConfig(rewards=True))]
+
+
+@hookimpl
+def register_contexts() -> list[Component]:
+    return [toy("other", OtherConfig, "Other")]

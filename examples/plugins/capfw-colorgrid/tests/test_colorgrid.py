@@ -14,7 +14,7 @@ test_conformance = conformance_test(capfw_colorgrid)
 
 def encode(image: Image.Image, **options: object) -> torch.Tensor:
     encoder = ColorGrid(ColorGridConfig(features="tokens", **options))
-    return encoder.encode(encoder.preprocess(image)[None])[0]  # (N, D)
+    return encoder.encode(encoder.transform(image)[None])[0]  # (N, D)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_cells_stand_row_by_row_and_pooled_holds_them_all() -> None:
 
     assert tokens[:, 0].tolist() == pytest.approx([0, 1, 0, 0], abs=1e-4)
     encoder = ColorGrid(ColorGridConfig(features="pooled", grid_size=2, cell_size=4))
-    assert encoder.encode(encoder.preprocess(image)[None])[0].equal(tokens.flatten()[None])
+    assert encoder.encode(encoder.transform(image)[None])[0].equal(tokens.flatten()[None])
 
 
 def test_deviation_of_half_black_and_half_white_is_a_half() -> None:

@@ -24,7 +24,8 @@ def test_registry_takes_it_and_its_hooks_are_called(tmp_path: Path) -> None:
     [status] = registry.plugins
     assert (status.state, status.components) == ("ok", ())
 
-    registry.hook.run_started(event=RunStarted(tmp_path, {}, is_resumed=False))
+    [(_, hook)] = registry.hooks
+    hook.run_started(event=RunStarted(tmp_path, {}, is_resumed=False))
 
     assert rows(tmp_path) == [COLUMNS[1:]]
 

@@ -6,14 +6,15 @@ from capfw_distinct import DistinctConfig
 from capfw_distinct.model import Distinct
 
 from capfw.core.conformance import conformance_test
-from capfw.core.protocols import DataError
+from capfw.core.protocols import Captioned, DataError
 
 test_conformance = conformance_test(capfw_distinct)
 
 
 def score(*captions: str, **options: int) -> dict[str, float]:
     candidates = dict(enumerate(captions))
-    return dict(Distinct(DistinctConfig(**options)).score(candidates, dict.fromkeys(candidates, ("a dog",))).corpus)
+    captioned = Captioned(candidates, dict.fromkeys(candidates, ("a dog",)))
+    return dict(Distinct(DistinctConfig(**options)).score(captioned).corpus)
 
 
 def test_counts_ngrams_words_and_captions() -> None:

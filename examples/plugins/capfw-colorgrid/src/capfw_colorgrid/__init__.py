@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from capfw.core.protocols import Component, ComponentConfig, FeatureKind, hookimpl
+from capfw.core.protocols import Component, EncoderConfig, FeatureKind, hookimpl
 
 
-class ColorGridConfig(ComponentConfig):
+class ColorGridConfig(EncoderConfig):
     """Options of encoder "colorgrid"."""
 
     features: FeatureKind = Field(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from capfw.core.protocols import FeatureShape, weights_fingerprint
+from capfw.core.protocols import FeatureShape, ImageTransform, image_transform, weights_fingerprint, whole_image
 
 from . import ColorGridConfig
 
@@ -34,15 +35,17 @@ class ColorGrid(nn.Module):
 
     @property
     def feature_shape(self) -> FeatureShape:
-        """N and D."""
-        num_cells, dim = self.config.grid_size**2, 6 + self.config.num_hues
-        return FeatureShape(1, num_cells * dim) if self.config.features == "pooled" else FeatureShape(num_cells, dim)
+        """N and D, and the grid that the tokens stand in."""
+        size, dim = self.config.grid_size, 6 + self.config.num_hues
+        if self.config.features == "pooled":
+            return FeatureShape(1, size**2 * dim)
+        return FeatureShape(size**2, dim, grid=(size, size))
 
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """An image of any size -> sRGB (3, S, S) float32 in 0..1; each pixel is the mean of the area it covers."""
+    @property
+    def transform(self) -> ImageTransform:
+        """The bytes of an image -> sRGB (3, S, S) float32 in 0..1."""
         size = self.config.grid_size * self.config.cell_size
-        resized = image.convert("RGB").resize((size, size), Image.Resampling.BOX)
-        return torch.from_numpy(np.asarray(resized, dtype=np.float32) / 255).permute(2, 0, 1).contiguous()
+        return image_transform(partial(_to_pixels, size=size), keeps=whole_image)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """SRGB (B, 3, S, S) -> features (B, N, D)."""
@@ -84,3 +87,9 @@ class ColorGrid(nn.Module):
         """(B, C, S, S) -> means over each cell (B, C, G, G)."""
         grid, cell = self.config.grid_size, self.config.cell_size
         return values.unflatten(3, (grid, cell)).unflatten(2, (grid, cell)).mean(dim=(3, 5))
+
+
+def _to_pixels(image: Image.Image, *, size: int) -> Tensor:
+    """An RGB image of any size -> (3, S, S) float32 in 0..1; each pixel is the mean of the area it covers."""
+    resized = image.resize((size, size), Image.Resampling.BOX)
+    return torch.from_numpy(np.asarray(resized, dtype=np.float32) / 255).permute(2, 0, 1).contiguous()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from capfw.core.protocols import Component, ComponentConfig, hookimpl
+from capfw.core.protocols import Component, MetricConfig, hookimpl
 
 
-class DistinctConfig(ComponentConfig):
+class DistinctConfig(MetricConfig):
     """Options of metric "distinct"."""
 
     max_n: int = Field(2, ge=1, le=9, description="Longest n-grams, in words.")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
-from capfw.core.protocols import DataError, ImageId, Scores
+from capfw.core.protocols import Captioned, DataError, Scores
 
 from . import DistinctConfig
 
@@ -18,8 +17,9 @@ class Distinct:
     def __init__(self, config: DistinctConfig) -> None:
         self.max_n = config.max_n
 
-    def score(self, candidates: Mapping[ImageId, str], references: Mapping[ImageId, tuple[str, ...]]) -> Scores:
+    def score(self, captioned: Captioned) -> Scores:
         """Counts over the candidates; the references are not looked at. Raises `DataError` when there are none."""
+        candidates = captioned.candidates
         if not candidates:
             raise DataError("there are no captions to count.", where="candidates")
         captions = [tuple(WORD.findall(caption.lower())) for caption in candidates.values()]

@@ -1,0 +1,97 @@
+"""Two versions of capfw side by side: seconds and peak memory of extraction, training and captioning, in one run.
+
+python bench/against.py PYTHON_OF_THE_OLD PYTHON_OF_THE_NEW [--repeats 5]
+
+Each Python is that of an environment with one version of capfw installed (`pip install -e .` in a checkout each). They are
+asked in turn, each time in a fresh process, which uses nothing but the public names of capfw. Ratios are old / new: above 1,
+the new version is faster, or takes less memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+MEASURE = """
+import json, resource, sys, time
+from pathlib import Path
+import torch
+from capfw import Captioner, load_spec, run
+from capfw.core.registry import Registry
+
+torch.set_num_threads(1)
+stage, folder = sys.argv[1], Path(sys.argv[2])
+registry = Registry.discover()
+vit = {"image_size": 64, "patch_size": 16, "width": 192, "num_layers": 6, "num_heads": 6}
+spec = load_spec({
+    "capfw": 1,
+    "data": {"name": "shapes", "num_train": 700, "num_val": 20, "num_test": 300, "image_size": 64},
+    "features": {"num_workers": 0, "batch_size": 32},
+    "encoder": {"name": "vit", "weights": "random", "features": "tokens", "architecture": vit},
+    "mapper": {"name": "transformer", "prefix_length": 8, "num_layers": 2, "num_heads": 4},
+    "decoder": {"name": "gpt2", "weights": "random", "num_layers": 4, "width": 256, "num_heads": 4, "max_positions": 96},
+    "train": {"epochs": 1, "max_steps": 60, "batch_size": 32, "lr": 0.001, "save_every_steps": 1000},
+    "generate": {"method": "greedy", "max_tokens": 24, "batch_size": 32},
+    "metrics": [{"name": "cider"}],
+    "run_dir": str(folder / "run"),
+}, registry=registry)
+list(spec.data.build().samples("train"))  # the images are drawn, and torch is warm
+start = time.perf_counter()
+if stage == "extraction":
+    run(spec, registry=registry, until="extract")
+    seconds = time.perf_counter() - start
+elif stage == "training":
+    run(spec, registry=registry, until="train")
+    steps = [json.loads(line) for line in (folder / "run/log.jsonl").read_text().splitlines()]
+    rates = [step["captions_per_second"] for step in steps if step["event"] == "step"][1:]
+    seconds = 1000 / (sum(rates) / len(rates))
+else:
+    captioner = Captioner.load(folder / "run", device="cpu", registry=registry)
+    samples = spec.data.build().samples("test")
+    images = [getattr(s, "image", None) or s.source.read() for s in samples]
+    captioner.caption(images[:32])
+    start = time.perf_counter()
+    captioner.caption(images)
+    seconds = time.perf_counter() - start
+print(json.dumps({"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+"""
+STAGES = ("extraction", "training", "captioning")  # in this order over one run directory
+
+
+def measure(python: str, stage: str, folder: Path) -> dict[str, float]:
+    """Seconds and megabytes of one stage in a fresh process."""
+    done = subprocess.run(
+        [python, "-c", MEASURE, stage, str(folder)], capture_output=True, text=True, check=False, cwd=folder
+    )
+    if done.returncode:
+        sys.exit(f"{python}: {stage} failed\n{done.stderr}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """Prints one line a stage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old")
+    parser.add_argument("new")
+    parser.add_argument("--repeats", type=int, default=5)
+    asked = parser.parse_args()
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for number in range(asked.repeats):
+        order = [("old", asked.old), ("new", asked.new)]
+        for version, python in order if number % 2 == 0 else order[::-1]:
+            with tempfile.TemporaryDirectory() as folder:
+                for stage in STAGES:
+                    found.setdefault((stage, version), []).append(measure(python, stage, Path(folder)))
+    for stage in STAGES:
+        for unit in ("seconds", "megabytes"):
+            old, new = (statistics.median(each[unit] for each in found[stage, v]) for v in ("old", "new"))
+            print(f"{stage:<11} {unit:<9} old {old:8.2f}   new {new:8.2f}   ratio {old / new:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Writes a first spec over somebody's own images and captions: `capfw init`."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError
+from ..protocols import (
+    Component,
+    ComponentConfig,
+    Dataset,
+    DatasetConfig,
+    EncoderConfig,
+    FeatureKind,
+    Kind,
+    MapperConfig,
+    narrowed,
+)
+from ..registry import Registry
+from ..spec import RunSpec, load_spec
+from ..spec.document import override
+from ..spec.schema import json_schema
+
+SCHEMA_FILE = "capfw.schema.json"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a first spec shall be of. `names` holds the components that were chosen; the others are proposed.
+
+    `overrides` maps JSON pointers to values, as `--set` does.
+    """
+
+    images: Path
+    captions: Path
+    run_dir: str
+    names: Mapping[Kind, str] = field(default_factory=dict)
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A spec that was read back, with its data: images per split, captions, and what the data set warned of."""
+
+    spec: RunSpec
+    num_images: Mapping[str, int]
+    num_captions: int
+    warnings: tuple[str, ...]
+
+
+def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
+    """The JSON values of a spec that is to stand in `folder`, only what is not a default in it.
+
+    The options of a component are its `starter`; those of the data set come from the first that knows the file's form.
+    Raises `PluginError` for a name that is no component's, `DataError` for captions of no known form, `SpecError` for
+    overrides that have no place.
+    """
+    component, config = _recognize(wishes, registry)
+    raw: dict[str, Any] = {
+        "$schema": f"./{SCHEMA_FILE}",
+        "capfw": 1,
+        "data": _section(component, config, folder),
+        "encoder": _started(propose(registry, "encoder", wishes.names), folder),
+        "mapper": {},
+        "decoder": _started(propose(registry, "decoder", wishes.names), folder),
+        "metrics": [_started(c, folder) for c in registry.components("metric") if c.is_recommended],
+        "run_dir": wishes.run_dir,
+    }
+    _override(raw, {place: value for place, value in wishes.overrides.items() if not place.startswith("/mapper")})
+    emitted = _emitted_features(raw["encoder"], registry, folder)
+    raw["mapper"] = _started(propose(registry, "mapper", wishes.names, emitted), folder)
+    _override(raw, {place: value for place, value in wishes.overrides.items() if place.startswith("/mapper")})
+    return raw
+
+
+def propose(registry: Registry, kind: Kind, names: Mapping[Kind, str], emitted: FeatureKind | None = None) -> Component:
+    """The component that was chosen, or else the recommended one; a mapper that reads what the encoder emits."""
+    if kind in names:
+        return registry.component(kind, names[kind])
+    fitting = [
+        component
+        for component in registry.components(kind)
+        if emitted is None
+        or narrowed(component.starter or component.example, MapperConfig).required_features() in (None, emitted)
+    ]
+    recommended = [component for component in fitting if component.is_recommended]
+    if not fitting or not (recommended or len(fitting) == 1):
+        registered = ", ".join(component.name for component in fitting) or "none"
+        raise PluginError(f"no {kind} is recommended, so name one.", fix=f"--{kind} takes one of: {registered}.")
+    return [*recommended, *fitting][0]
+
+
+def check(raw: Mapping[str, Any], registry: Registry, folder: Path) -> Checked:
+    """Reads the spec as `capfw run` would, and the annotations of its data; images are not opened.
+
+    Raises `SpecError`, and whatever the data set raises: `DataError` with all rows that are wrong.
+    """
+    spec = load_spec(raw, registry=registry, base_dir=folder)
+    assert spec.data is not None, "a draft names a data set"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CapfwWarning)
+        dataset = spec.data.build()
+    if not isinstance(dataset, Dataset):
+        raise PluginError(
+            f'data set "{spec.data.name}" lacks methods of the protocol.', fix="Choose another: --data NAME."
+        )
+    samples = {split: dataset.samples(split) for split in dataset.splits}
+    if not samples.get("train"):
+        raise DataError("no image is for training.", where="/data", fix='Give rows the split "train".')
+    return Checked(
+        spec,
+        {split: len(each) for split, each in samples.items()},
+        sum(len(sample.references) for each in samples.values() for sample in each),
+        tuple(str(warning.message) for warning in caught if issubclass(warning.category, CapfwWarning)),
+    )
+
+
+def write(raw: Mapping[str, Any], registry: Registry, output: Path, *, is_forced: bool = False) -> None:
+    """Writes the spec, and beside it the JSON Schema that its `$schema` names.
+
+    Raises `DataError` when either cannot be written, or is there already, unless `is_forced`; a schema of capfw's own is
+    simply renewed.
+    """
+    schema = output.parent / SCHEMA_FILE
+    require_free(output, is_forced=is_forced)
+    if schema.exists() and not is_forced and '"title": "capfw run spec"' not in schema.read_text(errors="replace"):
+        raise DataError("this file is not a schema of capfw.", where=str(schema), fix="Move it, or add --force.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        schema.write_text(_as_text(json_schema(registry)), encoding="utf-8")
+        output.write_text(_as_text(raw), encoding="utf-8")
+    except OSError as err:
+        raise DataError(
+            f"cannot be written: {err.strerror}.", where=str(err.filename or output), fix="Name another with --output."
+        ) from err
+
+
+def require_free(output: Path, *, is_forced: bool) -> None:
+    """Raises `DataError` when writing `output` would overwrite a file, unless `is_forced`."""
+    if output.is_dir():
+        raise DataError("this is a folder.", where=str(output), fix="Name a file: --output spec.json.")
+    if output.exists() and not is_forced:
+        raise DataError(
+            "this file is there already.", where=str(output), fix="Name another with --output, or add --force."
+        )
+
+
+def _as_text(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _recognize(wishes: Wishes, registry: Registry) -> tuple[Component, ComponentConfig]:
+    named = wishes.names.get("dataset")
+    asked = [registry.component("dataset", named)] if named else registry.components("dataset")
+    files = {"images": wishes.images.resolve(), "captions": wishes.captions.resolve()}
+    found, failed = [], []
+    for component in asked:
+        try:
+            config = narrowed(component.example, DatasetConfig).for_files(**files)
+        except CapfwError:
+            raise
+        except Exception as err:  # a stranger's code; it stops only a file that no other data set knows
+            failed.append(f'Data set "{component.name}" failed to look into it: {type(err).__name__}: {err}')
+            continue
+        if config is not None:
+            found.append((component, config))
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(component.name for component, _ in found) or ", ".join(component.name for component in asked)
+    if found:
+        raise DataError(
+            f"several data sets read this file: {names}.", where=str(files["captions"]), fix="Add --data NAME."
+        )
+    raise DataError(
+        f"no data set knows the form of this file; asked: {names}.",
+        where=str(files["captions"]),
+        fix="\n".join([*failed, "`capfw plugins show dataset/NAME` says what each one reads, `csv` for example."]),
+    )
+
+
+def _started(component: Component, folder: Path) -> dict[str, object]:
+    return _section(component, component.starter, folder)
+
+
+def _section(component: Component, config: ComponentConfig | None, folder: Path) -> dict[str, object]:
+    """`{"name": ..., options}` with the options that were set, and paths relative to `folder`."""
+    options = config.model_dump(by_alias=True, exclude_unset=True) if config else {}
+    as_json = json.dumps(
+        options, default=lambda value: _relative(value, folder) if isinstance(value, Path) else str(value)
+    )
+    return {"name": component.name, **json.loads(as_json)}
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """As short as it is clear: relative to the spec, unless the two have nothing in common but the root."""
+    try:
+        shared = Path(os.path.commonpath([path, folder.resolve()]))
+    except ValueError:  # on two drives
+        return str(path)
+    return str(path) if shared == Path(shared.anchor) else Path(os.path.relpath(path, folder.resolve())).as_posix()
+
+
+def _override(raw: dict[str, Any], overrides: Mapping[str, object]) -> None:
+    problems: list[Problem] = [p for place, value in overrides.items() for p in override(raw, place, value)]
+    if problems:
+        raise SpecError(problems, source="--set")
+
+
+def _emitted_features(section: Any, registry: Registry, folder: Path) -> FeatureKind | None:
+    """What the encoder of this section emits; None when that is not known, or the section is wrong."""
+    try:
+        component = registry.component("encoder", section["name"])
+        options = {key: value for key, value in section.items() if key != "name"}
+        config = component.config.model_validate_json(json.dumps(options), context={"base_dir": folder})
+    except (PluginError, ValidationError, KeyError, TypeError, AttributeError):
+        return None
+    return narrowed(config, EncoderConfig).emitted_features()

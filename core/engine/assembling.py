@@ -1,0 +1,160 @@
+"""Puts a run's model together: the parts of the spec, what an earlier run hands over, and the checkpoint's weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from ..errors import RequestError, RunError, listed
+from ..protocols import Encoder, Sample
+from ..spec import RunSpec
+from .atomic import write_tensors
+from .build import build_encoder, build_model, collected_warnings, prepare_assets, trains_whole_decoder
+from .checkpoint import Best, Checkpoints
+from .model import CaptioningModel, read_state
+from .opening import Run
+from .run_directory import open_run
+from .tuning import PARTS
+
+START_FILE = "start.safetensors"  # among the assets: the weights that this run began with, of the run in /train/from
+_PREPARED = "prepared"
+
+
+def assemble(run: Run, splits: Mapping[str, Sequence[Sample]]) -> tuple[Encoder, CaptioningModel]:
+    """Encoder and model on the device, before any image is encoded: parts that do not fit each other show here.
+
+    The first call of a run writes its assets. Raises `ComponentError` for parts that cannot be built.
+    """
+    assets = run.directory.assets
+    with collected_warnings(run.observers.warn):
+        encoder = build_encoder(run.spec)
+        if run.is_main and not (assets / _PREPARED).is_file():
+            _prepare(run, splits.get("train", ()))
+        run.wait()
+        model = load_model(run.spec, encoder, assets, is_restored=_has_checkpoint(run))
+    if isinstance(encoder, nn.Module):
+        encoder.to(run.device)
+    return encoder, model.to(run.device)
+
+
+def _has_checkpoint(run: Run) -> bool:
+    """Whether the caller is going to load a checkpoint: the last one to train on, or the best of a trained run."""
+    return run.directory.checkpoints.last() is not None or bool(run.directory.environment.get("is_trained"))
+
+
+def _prepare(run: Run, samples: Sequence[Sample]) -> None:
+    assets, source = run.directory.assets, run.spec.train.from_
+    if source is None:
+        prepare_assets(run.spec, samples, assets)
+    else:
+        for notice in take_over(run.spec, source, assets, samples):
+            run.observers.inform(notice)
+    mark_prepared(assets)
+
+
+def mark_prepared(assets: Path) -> None:
+    """Says that the assets of a run are whole."""
+    (assets / _PREPARED).touch()
+
+
+def load_model(spec: RunSpec, encoder: Encoder, assets: Path, *, is_restored: bool) -> CaptioningModel:
+    """The model as it begins: what the spec builds, and over it the weights that an earlier run handed over.
+
+    `is_restored`: the caller loads a checkpoint into it. Published weights are then read only for what it lacks.
+    """
+    start = assets / START_FILE
+    is_in_checkpoint = is_restored and trains_whole_decoder(spec)
+    is_handed_over = start.is_file() and _holds_whole_decoder(start)
+    model = build_model(spec, encoder, assets, is_restored=is_in_checkpoint or is_handed_over)
+    if start.is_file():
+        state = read_state(start)
+        model.load_state_dict(state, strict=False)
+        if isinstance(encoder, nn.Module):  # an encoder that the earlier run tuned, and this one may have frozen
+            own = {name.removeprefix("encoder."): v for name, v in state.items() if name.startswith("encoder.")}
+            encoder.load_state_dict(own, strict=False)
+    return model
+
+
+def _holds_whole_decoder(start: Path) -> bool:
+    with safe_open(start, framework="pt") as opened:
+        return (opened.metadata() or {}).get("whole_decoder") == "true"
+
+
+def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sample]) -> list[str]:
+    """Copies weights and assets of the run in `source` into `assets`, for the parts that are the same here.
+
+    Returns what a person should know: which parts begin anew. Raises `RunError` when `source` is no trained run, or has no
+    part that fits.
+    """
+    checkpoints, best = _trained(source)
+    old = json.loads((source / "spec.json").read_text(encoding="utf-8"))
+    new = spec.to_json()
+    kept, anew = _compared(old, new)
+    if not kept:
+        what = f"no part of this run is one of {source}: {listed(anew, 3, between='; ')}."
+        raise RunError(what, where="/train/from", fix="Take over its /mapper or /decoder, or leave /train/from out.")
+    assets.mkdir(parents=True, exist_ok=True)
+    if "decoder" in kept:
+        shutil.copytree(source / "assets", assets, dirs_exist_ok=True, ignore=shutil.ignore_patterns(_PREPARED))
+    else:
+        prepare_assets(spec, samples, assets)
+    state = {**_start_of(source), **read_state(checkpoints.weights(best.step))}
+    taken = {name: value for name, value in state.items() if name.startswith(tuple(f"{part}." for part in kept))}
+    if "encoder" in kept:  # the very features that the mean and deviation were measured on
+        taken |= {name: value for name, value in state.items() if name.startswith("feature_")}
+    tuned = old.get("train", {}).get("tune", {}).get("decoder")
+    is_whole = "decoder" in kept and ((tuned is not None and tuned.get("only") is None) or _was_whole(source))
+    write_tensors(assets / START_FILE, taken, {"whole_decoder": "true" if is_whole else "false"})
+    notices = [f"{', '.join(kept)} of {source} (step {best.step}) are taken over"]
+    return notices + [f"not taken over: {reason}" for reason in anew]
+
+
+def _trained(source: Path) -> tuple[Checkpoints, Best]:
+    try:
+        directory = open_run(source)
+    except RequestError as err:
+        err.where = f"/train/from ({source})"
+        raise
+    return directory.checkpoints, directory.best_checkpoint()
+
+
+def _compared(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[list[str], list[str]]:
+    """The parts that are the same in both specs, and why the others are not."""
+    kept, anew = [], []
+    for part in PARTS:
+        before, now = old.get(part), new[part]
+        if before == now:
+            kept.append(part)
+            continue
+        assert isinstance(now, dict)
+        keys = [k for k in now if not isinstance(before, dict) or before.get(k) != now[k]]
+        anew.append(f"the {part}, which differs at {listed([f'/{part}/{key}' for key in keys], 3)}")
+    # A mapper reads the features of one encoder and writes the vectors of one decoder.
+    if "mapper" in kept and ("encoder" not in kept or "decoder" not in kept):
+        kept.remove("mapper")
+        anew.append("the mapper, which stands between parts that differ")
+    return kept if {"mapper", "decoder"} & set(kept) else [], anew
+
+
+def _start_of(source: Path) -> dict[str, Tensor]:
+    """What the other run itself was handed: its checkpoint holds only what it trained."""
+    start = source / "assets" / START_FILE
+    return read_state(start) if start.is_file() else {}
+
+
+def _was_whole(source: Path) -> bool:
+    start = source / "assets" / START_FILE
+    return start.is_file() and _holds_whole_decoder(start)
+
+
+def loaded_best(model: CaptioningModel, checkpoints: Checkpoints) -> int:
+    """Loads the best checkpoint into the model; returns its step."""
+    best = checkpoints.best()
+    assert best is not None, "training marks a checkpoint as best"
+    model.load_saved_state(checkpoints.weights(best.step))
+    return best.step

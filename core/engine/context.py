@@ -1,0 +1,61 @@
+"""Text between prefix and caption: the context is fitted to the training images, then gives each image its text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from ..protocols import Context, ContextConfig, narrowed
+from .build import CONTEXT_FOLDER, build_context, check_positions
+from .inputs.captions import TokenRows
+from .inputs.reader import Inputs
+from .model import CaptioningModel
+from .opening import Run
+
+_FITTED = "fitted"
+
+
+def fit_context(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs]) -> dict[str, TokenRows]:
+    """The text of every image as tokens, by split; nothing where the spec has no context.
+
+    The first call of a run fits the context. Raises `IncompatibleComponents` when a text leaves no room for a caption.
+    """
+    context = build_context(run.spec, run.directory.assets)
+    if context is None:
+        return {}
+    mark = run.directory.assets / CONTEXT_FOLDER / _FITTED
+    if run.is_main and not mark.is_file():
+        train = inputs["train"]
+        context.fit(train.samples, _features(run, train))
+        mark.touch()
+    run.wait()
+    context = build_context(run.spec, run.directory.assets)
+    assert context is not None
+    texts = {split: _texts(run, context, model, each, f"context {split}") for split, each in inputs.items()}
+    longest = max(int(rows.lengths.max(initial=0)) for rows in texts.values())
+    check_positions(run.spec, model.as_mapper, model.as_decoder, longest)
+    return texts
+
+
+def _texts(run: Run, context: Context, model: CaptioningModel, inputs: Inputs, stage: str) -> TokenRows:
+    features, progress = _features(run, inputs), run.progress(stage, "images")
+    texts = []
+    for place, sample in enumerate(inputs.samples):
+        of_sample = None if features is None else features(place)
+        texts.append(context.text(sample, of_sample, excluding=sample.image_id))
+        progress(place + 1, len(inputs.samples))
+    return tokenized(model, texts)
+
+
+def tokenized(model: CaptioningModel, texts: Sequence[str]) -> TokenRows:
+    """Texts as the decoder reads them before a caption: without EOS."""
+    return TokenRows(model.as_decoder.tokenize(list(texts), end=False))
+
+
+def _features(run: Run, inputs: Inputs) -> Callable[[int], Tensor] | None:
+    """Features (N, D) of the image at a place, on the CPU; None where they are not kept, or not read."""
+    context = run.spec.context
+    if context is None or not narrowed(context.config, ContextConfig).reads_features():
+        return None
+    return lambda place: next(inputs.gather([[place]]))[0].cpu()

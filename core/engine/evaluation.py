@@ -1,0 +1,85 @@
+"""What an evaluation found, and its files in the run directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import RunError
+from ..protocols import ImageId
+from .atomic import write_json
+from .generate import Caption
+
+RESULT_FOLDERS = ("candidates", "scores")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The captions and scores of one split under one checkpoint.
+
+    `per_image` has, by score name, the images' values. `signature` is what must be equal before two evaluations' scores
+    may be compared.
+    """
+
+    split: str
+    step: int
+    scores: Mapping[str, float]
+    per_image: Mapping[str, Mapping[ImageId, float]]
+    captions: Mapping[ImageId, tuple[Caption, ...]]
+    signature: Mapping[str, object]
+
+    def write(self, run_dir: Path) -> None:
+        """Writes `candidates/SPLIT.json` (COCO results format) and then `scores/SPLIT.json`."""
+        write_json(run_dir / "candidates" / f"{self.split}.json", [self._candidate(i) for i in self.captions], indent=1)
+        record = {
+            "split": self.split,
+            "step": self.step,
+            "scores": self.scores,
+            "signature": self.signature,
+            "per_image": {name: {str(i): v for i, v in values.items()} for name, values in self.per_image.items()},
+        }
+        write_json(run_dir / "scores" / f"{self.split}.json", record, indent=1)
+
+    def _candidate(self, image_id: ImageId) -> dict[str, object]:
+        first, *others = self.captions[image_id]
+        candidate: dict[str, object] = {"image_id": image_id, "caption": first.text, "log_prob": first.log_prob}
+        if others:
+            candidate["others"] = [{"caption": other.text, "log_prob": other.log_prob} for other in others]
+        return candidate
+
+    @staticmethod
+    def read(run_dir: Path | str, split: str) -> Evaluation | None:
+        """The evaluation `write` left, or None when there is none."""
+        scores_file, candidates_file = (Path(run_dir, kind, f"{split}.json") for kind in ("scores", "candidates"))
+        if not scores_file.is_file():
+            return None
+        try:
+            record, candidates = json.loads(scores_file.read_text()), json.loads(candidates_file.read_text())
+            captions = {
+                c["image_id"]: tuple(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
+                for c in candidates
+            }
+            ids = {str(image_id): image_id for image_id in captions}
+            per_image = {n: {ids[i]: v for i, v in values.items()} for n, values in record["per_image"].items()}
+            return Evaluation(split, record["step"], record["scores"], per_image, captions, record["signature"])
+        except (OSError, ValueError, KeyError, TypeError) as err:
+            raise RunError(
+                f"the results of split {split} cannot be read: {err!r}",
+                where=str(scores_file),
+                fix="Delete this file and run again: the split is captioned and scored anew.",
+            ) from err
+
+
+def require_writable(folder: Path) -> None:
+    """Finds out before the work, and not after it, that its results could not be written."""
+    try:
+        for name in RESULT_FOLDERS:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise RunError(
+            f"the folder of the results cannot be made: {err.strerror or err}.",
+            where=str(folder),
+            fix="Name another with --output (in Python: output=FOLDER).",
+        ) from err

@@ -1,0 +1,201 @@
+"""Extraction: every image of a split that is not in the feature store is encoded into it, shard by shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from ...errors import CapfwError, DataError, UnreadableSource
+from ...protocols import Encoder, ImageId, Sample
+from ...spec.settings import FeatureSettings
+from ..atomic import write_json
+from ..opening import Run
+from .features import FeatureStore, StoredFeatures
+from .reader import Inputs, LiveInputs
+from .reading import InputReader, encode
+
+_GROUP = 64  # images read at once where they are only looked at
+
+
+def extract(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) -> dict[str, Inputs]:
+    """What the trained model reads of each split: stored features, or live inputs where the encoder is tuned.
+
+    Images that cannot be read are left out, and reported. Raises `DataError` for a split of which none can be read, and
+    `UnreadableSource` at the first bad image when `/features/on_bad_image` is "fail".
+    """
+    inputs = (_look_at if run.spec.train.tune.encoder is not None else _encode_all)(run, encoder, splits)
+    for split, each in inputs.items():
+        for image_id, reason in each.unreadable.items():
+            run.observers.warn(f"{split}: image {image_id} is skipped: {reason}")
+        if not each.samples:
+            what = f"no image of split {split} can be read."
+            raise DataError(what, where="/data", fix="The warnings above give the reasons.")
+    return inputs
+
+
+def describe_inputs(run: Run, encoder: Encoder, inputs: Mapping[str, Inputs]) -> dict[str, object]:
+    """What the model reads, for the record of the run. A tuned encoder has no fingerprint: its weights are the run's."""
+    is_tuned = run.spec.train.tune.encoder is not None
+    shape = encoder.feature_shape
+    return {
+        "encoder_fingerprint": None if is_tuned else encoder.fingerprint(),
+        "shape": [shape.num_tokens, shape.dim],
+        "num_unreadable": sum(len(each.unreadable) for each in inputs.values()),
+        "unreadable": {split: dict(each.unreadable) for split, each in inputs.items() if each.unreadable},
+    }
+
+
+def _encode_all(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) -> dict[str, Inputs]:
+    store = FeatureStore.open(
+        run.spec.features, run.spec.encoder, encoder, run.code[f"encoder {run.spec.encoder.name}"]
+    )
+    inputs: dict[str, Inputs] = {}
+    for split, samples in splits.items():
+        extraction = Extraction(run, store, encoder)
+        inputs[split] = extraction.perform(samples, f"extract {split}")
+        num_images = len(inputs[split].samples)
+        run.observers.inform(f"{split}: features of {num_images} images, {extraction.num_encoded} of them new")
+    return inputs
+
+
+def _look_at(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) -> dict[str, Inputs]:
+    """Live inputs, after every image was read once: what cannot be read must show before hours of training."""
+    reader = InputReader(encoder, run.device, num_workers=run.spec.features.num_workers)
+    inputs: dict[str, Inputs] = {}
+    for split, samples in splits.items():
+        unreadable = _unreadable(run, reader, samples, f"read {split}")
+        if unreadable and run.spec.features.on_bad_image == "fail":
+            bad = next(sample for sample in samples if sample.image_id in unreadable)
+            raise refusal(bad, unreadable[bad.image_id])
+        readable = [sample for sample in samples if sample.image_id not in unreadable]
+        inputs[split] = LiveInputs(readable, reader, run.device, unreadable)
+    return inputs
+
+
+def _unreadable(run: Run, reader: InputReader, samples: Sequence[Sample], stage: str) -> dict[ImageId, str]:
+    groups = [samples[start : start + _GROUP] for start in range(0, len(samples), _GROUP)]
+    unreadable: dict[ImageId, str] = {}
+    progress, done = run.progress(stage, "images"), 0
+    for group, items in zip(groups, reader.read([[s.source for s in group] for group in groups]), strict=True):
+        pairs = zip(group, items, strict=True)
+        unreadable |= {s.image_id: item.what for s, item in pairs if isinstance(item, UnreadableSource)}
+        done += len(group)
+        progress(done, len(samples))
+    return unreadable
+
+
+class Extraction:
+    """Fills a store with the features of samples, sharing the work out between processes."""
+
+    def __init__(self, run: Run, store: FeatureStore, encoder: Encoder) -> None:
+        self.run, self.store, self.encoder = run, store, encoder
+        self.settings: FeatureSettings = run.spec.features
+        self.num_encoded = 0
+
+    def perform(self, samples: Sequence[Sample], stage: str) -> StoredFeatures:
+        """The features of all samples that can be read, with the reasons of the others."""
+        found = digest_sources(self.store, samples)
+        unreadable = {
+            sample.image_id: digest.what
+            for sample, digest in zip(samples, found, strict=True)
+            if isinstance(digest, UnreadableSource)
+        }
+        if unreadable and self.settings.on_bad_image == "fail":
+            bad = next(sample for sample in samples if sample.image_id in unreadable)
+            raise refusal(bad, unreadable[bad.image_id])
+        self._encode_missing(samples, found, stage)
+        kept, digests = [], []
+        for sample, digest in zip(samples, found, strict=True):
+            if isinstance(digest, UnreadableSource):
+                continue
+            if digest in self.store.unreadable:
+                if self.settings.on_bad_image == "fail":
+                    raise refusal(sample, self.store.unreadable[digest])
+                unreadable[sample.image_id] = self.store.unreadable[digest]
+            else:
+                kept.append(sample)
+                digests.append(digest)
+        return StoredFeatures(self.store, kept, digests, self.run.device, unreadable)
+
+    def _encode_missing(self, samples: Sequence[Sample], found: Sequence[str | UnreadableSource], stage: str) -> None:
+        pending: dict[str, Sample] = {}
+        for sample, digest in zip(samples, found, strict=True):
+            if isinstance(digest, str) and digest not in self.store.rows and digest not in self.store.unreadable:
+                pending.setdefault(digest, sample)
+        rows, (rank, world) = self.store.rows_per_shard(self.settings.batch_size), self.run.share
+        items = list(pending.items())
+        shards = [items[start : start + rows] for start in range(0, len(items), rows)][rank::world]
+        progress, done, total = self.run.progress(stage, "images"), 0, sum(map(len, shards))
+        for count in self._write_shards(shards):
+            done += count
+            progress(done, total)
+        self.num_encoded = len(pending)
+        self.run.wait()
+        if pending:
+            self.store.refresh()
+
+    def _write_shards(self, shards: Sequence[Sequence[tuple[str, Sample]]]) -> Iterator[int]:
+        """Encodes shard by shard; yields how many images were done each time."""
+        size = self.settings.batch_size
+        # Groups never straddle shards: a shard is the last one of its list or a whole number of groups.
+        groups = [[shard[start : start + size] for start in range(0, len(shard), size)] for shard in shards]
+        reader = InputReader(self.encoder, self.run.device, num_workers=self.settings.num_workers)
+        inputs = reader.read([[sample.source for _, sample in group] for shard in groups for group in shard])
+        for shard_groups in groups:
+            digests: list[str] = []
+            features: list[Tensor] = []
+            unreadable: dict[str, str] = {}
+            for group in shard_groups:
+                items = list(zip(group, next(inputs), strict=True))
+                for (digest, sample), item in items:
+                    if isinstance(item, UnreadableSource):
+                        if self.settings.on_bad_image == "fail":
+                            raise refusal(sample, item.what)
+                        unreadable[digest] = item.what
+                readable = [(digest, item) for (digest, _), item in items if isinstance(item, Tensor)]
+                if readable:
+                    digests += [digest for digest, _ in readable]
+                    features.append(encode(self.encoder, torch.stack([item for _, item in readable])).cpu())
+                yield len(group)
+            empty = torch.empty((0, self.store.shape.num_tokens, self.store.shape.dim))
+            self.store.write(digests, torch.cat(features) if features else empty, unreadable)
+
+
+def digest_sources(store: FeatureStore, samples: Sequence[Sample]) -> list[str | UnreadableSource]:
+    """SHA-256 of every source's bytes; one whose identity is unchanged since the last time is not read."""
+    remembered_file = store.folder / "files.json"
+    remembered = json.loads(remembered_file.read_text()) if remembered_file.is_file() else {}
+    known = dict(remembered)
+
+    def digest(sample: Sample) -> str | UnreadableSource:
+        source = sample.source
+        try:
+            identity = source.identity()
+            if identity is None:
+                return hashlib.sha256(source.read()).hexdigest()
+            entry = known.get(source.name)
+            if entry is None or entry[:-1] != list(identity):
+                entry = known[source.name] = [*identity, hashlib.sha256(source.read()).hexdigest()]
+            return str(entry[-1])
+        except UnreadableSource as err:
+            return err
+
+    with ThreadPoolExecutor(8) as pool:
+        digests = list(pool.map(digest, samples))
+    if known != remembered:
+        write_json(remembered_file, known, indent=None)
+    return digests
+
+
+def refusal(sample: Sample, reason: str) -> CapfwError:
+    """The error of an image that cannot be read, where none may be left out."""
+    return UnreadableSource(
+        f"image {sample.image_id}: {reason}",
+        where=sample.source.name,
+        fix='Mend or remove the image, or set /features/on_bad_image to "skip".',
+    )

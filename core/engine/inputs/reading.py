@@ -1,0 +1,98 @@
+"""Reads sources and turns them into an encoder's inputs, in worker processes where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ...errors import PluginError, UnreadableSource
+from ...protocols import Encoder, Source, TransformsBatches
+
+
+class InputReader:
+    """Turns sources into inputs of one encoder, by its `transform`, or its `transform_batch` where it has one.
+
+    The worker processes get the transform and the sources, never the encoder.
+    """
+
+    def __init__(self, encoder: Encoder, device: torch.device, *, num_workers: int = 0) -> None:
+        self._transform = None if isinstance(encoder, TransformsBatches) else encoder.transform
+        self._transform_batch = encoder.transform_batch if isinstance(encoder, TransformsBatches) else None
+        self._device, self._num_workers = device, num_workers
+
+    def read(self, groups: Sequence[Sequence[Source]]) -> Iterator[list[Tensor | UnreadableSource]]:
+        """For each group of sources its inputs on the device, with the error in place of one that cannot be read."""
+        flat = [source for group in groups for source in group]
+        loader = DataLoader(
+            _Sources(flat, self._transform),
+            batch_sampler=_consecutive([len(group) for group in groups]),
+            num_workers=min(self._num_workers, len(flat)),
+            collate_fn=_keep_list,
+        )
+        for group, items in zip(groups, loader, strict=True):
+            # A reason travels as a string: exceptions with more arguments do not pickle.
+            yield [
+                UnreadableSource(item, where=source.name) if isinstance(item, str) else item
+                for source, item in zip(group, self._on_device(items), strict=True)
+            ]
+
+    def _on_device(self, items: list[Tensor | bytes | str]) -> list[Tensor | str]:
+        if self._transform_batch is not None:
+            return self._decoded_together([item for item in items if not isinstance(item, Tensor)])
+        return [item.to(self._device, non_blocking=True) if isinstance(item, Tensor) else str(item) for item in items]
+
+    def _decoded_together(self, items: list[bytes | str]) -> list[Tensor | str]:
+        assert self._transform_batch is not None
+        data = [item for item in items if isinstance(item, bytes)]
+        try:
+            inputs: Iterator[Tensor | str] = iter(self._transform_batch(data, self._device)) if data else iter(())
+        except UnreadableSource as err:
+            inputs = iter([err.what] if len(data) == 1 else [self._decoded_together([each])[0] for each in data])
+        return [next(inputs) if isinstance(item, bytes) else item for item in items]
+
+
+class _Sources(Dataset[Tensor | bytes | str]):
+    """Sources as inputs, or as bytes where there is no transform; a string is the reason why one cannot be read."""
+
+    def __init__(self, sources: Sequence[Source], transform: Callable[[bytes], Tensor] | None) -> None:
+        self._sources, self._transform = sources, transform
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, place: int) -> Tensor | bytes | str:
+        try:
+            data = self._sources[place].read()
+            return data if self._transform is None else self._transform(data)
+        except UnreadableSource as err:
+            return err.what
+
+
+def _keep_list(items: list[Tensor | bytes | str]) -> list[Tensor | bytes | str]:
+    return items
+
+
+def _consecutive(lengths: Sequence[int]) -> list[list[int]]:
+    groups, first = [], 0
+    for length in lengths:
+        groups.append(list(range(first, first + length)))
+        first += length
+    return groups
+
+
+def encode(encoder: Encoder, inputs: Tensor) -> Tensor:
+    """Features (B, N, D) float32 of inputs on the encoder's device. Raises `PluginError` for another shape than it says."""
+    with torch.inference_mode():
+        features = encoder.encode(inputs).float()
+    declared = (len(inputs), encoder.feature_shape.num_tokens, encoder.feature_shape.dim)
+    if tuple(features.shape) != declared:
+        raise PluginError(
+            f"{type(encoder).__name__} gave features {tuple(features.shape)} for {len(inputs)} images; "
+            f"its feature_shape says {declared}.",
+            where="/encoder",
+            fix="The encoder is at fault, not the spec: `capfw plugins check NAME` tells its author more.",
+        )
+    return features

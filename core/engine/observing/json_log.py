@@ -1,0 +1,86 @@
+"""The run's own log: one JSON object a line, appended."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from ...protocols import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded, hookimpl
+from .observers import Event
+
+
+class JsonLog:
+    """Writes every event but plain progress to `file`. A continued run repeats lines; the later one of a step counts."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def _write(self, name: str, event: Event) -> None:
+        line = {"event": name, "time": round(time.time(), 3), **asdict(event)}
+        line.pop("spec", None)  # it stands in spec.json
+        with self._file.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+    @hookimpl
+    def run_started(self, event: RunStarted) -> None:
+        """Logs the start."""
+        self._write("run_started", event)
+
+    @hookimpl
+    def progressed(self, event: Progress) -> None:
+        """Logs the end of a stage."""
+        if event.done >= event.total:
+            self._write("stage_ended", event)
+
+    @hookimpl
+    def noticed(self, event: Notice) -> None:
+        """Logs a notice."""
+        self._write("notice", event)
+
+    @hookimpl
+    def step_ended(self, event: StepEnded) -> None:
+        """Logs a step."""
+        self._write("step", event)
+
+    @hookimpl
+    def epoch_ended(self, event: EpochEnded) -> None:
+        """Logs an epoch."""
+        self._write("epoch", event)
+
+    @hookimpl
+    def evaluated(self, event: Evaluated) -> None:
+        """Logs scores."""
+        self._write("evaluated", event)
+
+    @hookimpl
+    def run_ended(self, event: RunEnded) -> None:
+        """Logs the end."""
+        self._write("run_ended", event)
+
+
+def read_log(file: Path, event: str) -> list[dict[str, float]]:
+    """The log's lines of one kind. A last line that a crash cut short is passed over."""
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record.get("event") == event:
+            lines.append(record)
+    return lines
+
+
+def read_epochs(file: Path) -> list[dict[str, float]]:
+    """The log's line of each epoch: the last with a validation loss, or the last where none has one.
+
+    A run that is continued at the end of an epoch logs it again, without the loss it has measured already.
+    """
+    epochs: dict[float, dict[str, float]] = {}
+    for record in read_log(file, "epoch"):
+        earlier = epochs.get(record["epoch"])
+        if earlier is None or earlier["val_loss"] is None or record["val_loss"] is not None:
+            epochs[record["epoch"]] = record
+    return list(epochs.values())

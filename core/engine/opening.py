@@ -1,0 +1,101 @@
+"""Opens a run: its directory and lock, the accelerator, and who is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
+
+from ..protocols import Progress
+from ..registry import Registry, code_of
+from ..spec import RunSpec
+from .observing.observers import Observers
+from .run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage of a run is given. It holds no results: a stage returns them.
+
+    `code`: the version of the code of each component, by "kind name".
+    """
+
+    spec: RunSpec
+    registry: Registry
+    directory: RunDirectory
+    accelerator: Accelerator
+    observers: Observers
+    code: Mapping[str, str]
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        return torch.device(self.accelerator.device)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self.accelerator.is_main_process)
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Number of this process, and of all."""
+        return self.accelerator.process_index, self.accelerator.num_processes
+
+    def wait(self) -> None:
+        """Waits until every process is here."""
+        self.accelerator.wait_for_everyone()
+
+    def progress(self, stage: str, unit: str) -> Callable[[int, int], None]:
+        """A function that reports how many of how many units of a stage are done."""
+        return lambda done, total: self.observers.tell(Progress(stage, done, total, unit))
+
+    def record(self, **facts: object) -> None:
+        """Adds facts to environment.json, in the main process."""
+        if self.is_main:
+            self.directory.record(**facts)
+
+
+@contextmanager
+def opened(
+    spec: RunSpec,
+    registry: Registry,
+    directory: RunDirectory,
+    observers: Callable[[RunDirectory], Sequence[object]],
+) -> Iterator[Run]:
+    """A run whose directory this call has to itself. `observers` makes those of the run, once the directory is there.
+
+    Raises `RunError` when another process uses the directory, or it cannot be written.
+    """
+    accelerator = _accelerator(spec)
+    with _locked(directory, accelerator):
+        watchers = Observers(registry, observers(directory), is_main=accelerator.is_main_process)
+        yield Run(spec, registry, directory, accelerator, watchers, code_of(spec.components))
+
+
+@contextmanager
+def _locked(directory: RunDirectory, accelerator: Accelerator) -> Iterator[None]:
+    """The main process holds the lock for as long as all processes use the directory."""
+    if not accelerator.is_main_process:
+        accelerator.wait_for_everyone()
+        yield
+        return
+    with directory:
+        accelerator.wait_for_everyone()
+        yield
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that prints and writes; of several that `torchrun` started, the first."""
+    return bool(PartialState().is_main_process)
+
+
+def _accelerator(spec: RunSpec) -> Accelerator:
+    # The main process scores while the others wait; the default of ten minutes would end a long evaluation.
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
+    is_bf16 = spec.train.precision == "bf16" or (spec.train.precision == "auto" and torch.cuda.is_available())
+    return Accelerator(mixed_precision="bf16" if is_bf16 else "no", kwargs_handlers=[patience])

@@ -1,0 +1,141 @@
+"""Trains a run's model to the end, evaluating the val split along the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ..protocols import EpochEnded, Evaluated, MetricConfig, narrowed
+from .build import build_objective
+from .checkpoint import Best, Position
+from .evaluate import Evaluator, tokenized_captions, validation_loss
+from .evaluation import Evaluation
+from .inputs.captions import TokenRows
+from .inputs.features import StoredFeatures
+from .inputs.reader import Inputs, Reader
+from .model import CaptioningModel
+from .opening import Run
+from .task import Task
+from .trainer import Trainer
+
+
+def train(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts: Mapping[str, TokenRows]) -> None:
+    """Trains to the last step. The best weights are then those of the checkpoint that `best.json` names."""
+    run.directory.checkpoints.require_last()
+    _standardize(run, model, inputs["train"])
+    task = Task(model, build_objective(run.spec, run.device))
+    trainer = Trainer(
+        task,
+        _reader(run, model, inputs, texts, "train"),
+        run.spec.train,
+        seed=run.spec.seed,
+        accelerator=run.accelerator,
+        checkpoints=run.directory.checkpoints,
+        observers=run.observers,
+    )
+    _describe(run, trainer)
+    trainer.run(EpochEnd(run, trainer, model, inputs, texts))
+    run.record(is_trained=True)
+
+
+def _standardize(run: Run, model: CaptioningModel, inputs: Inputs) -> None:
+    """Measures mean and deviation of the training features, unless an earlier run handed its own over."""
+    is_handed_over = bool(model.feature_mean.any())
+    if run.spec.features.standardize and not is_handed_over and isinstance(inputs, StoredFeatures):
+        mean, deviation = inputs.mean_and_deviation()
+        model.feature_mean.copy_(mean)
+        model.feature_deviation.copy_(deviation)
+
+
+def _reader(
+    run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts: Mapping[str, TokenRows], split: str
+) -> Reader:
+    captions = tokenized_captions(run, model, split, inputs[split].samples)
+    return Reader(inputs[split], captions, texts.get(split), seed=run.spec.seed)
+
+
+def _describe(run: Run, trainer: Trainer) -> None:
+    task, captions = trainer.task, trainer.reader.captions
+    count = sum(p.numel() for p in task.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in task.parameters())
+    aside = "" if task.model.encoder is not None else " (encoder aside)"
+    run.observers.inform(
+        f"training {count:,} of {total:,} parameters{aside} on {len(captions):,} captions: "
+        f"{trainer.num_steps:,} steps of {run.spec.train.batch_size}"
+        + (f", from step {trainer.position.step:,}" if trainer.position.step else "")
+    )
+
+
+class EpochEnd:
+    """What happens when an epoch is trained: the val split is evaluated where that is due, and the epoch is reported."""
+
+    def __init__(
+        self,
+        run: Run,
+        trainer: Trainer,
+        model: CaptioningModel,
+        inputs: Mapping[str, Inputs],
+        texts: Mapping[str, TokenRows],
+    ) -> None:
+        self.run, self.trainer, self.model = run, trainer, model
+        self.evaluator = self.reader = None
+        if "val" in inputs:
+            self.evaluator = Evaluator(run, model, inputs["val"], texts.get("val"), "val")
+            self.reader = _reader(run, model, inputs, texts, "val")
+
+    def __call__(self, position: Position, is_last: bool) -> None:
+        """Evaluates and reports the epoch that ends at this position."""
+        best = self.run.directory.checkpoints.best()
+        if best is not None and best.evaluated_step >= position.step:
+            return  # the epoch was evaluated and reported before the run was interrupted
+        is_due = is_last or (position.epoch + 1) % self.run.spec.train.evaluate_every_epochs == 0
+        if is_due and self.evaluator is not None:
+            self._evaluate(self.evaluator, position, best)
+        else:
+            self._report(position, None)
+            if is_due:
+                self._mark(Best(position.step, None, position.step))
+
+    def _evaluate(self, evaluator: Evaluator, position: Position, best: Best | None) -> None:
+        train = self.run.spec.train
+        assert self.reader is not None
+        loss = validation_loss(self.model, self.reader, train.micro_batch_size or train.batch_size, train.precision)
+        evaluation = evaluator.evaluate(position.step)
+        value = -loss if train.best_by == "loss" else self._signed(evaluation)
+        # A score that is no number is never better, and never stands in the way of one that is.
+        is_best = best is None or best.score is None or math.isnan(best.score) or value > best.score
+        self.run.observers.tell(Evaluated("val", position.step, {**evaluation.scores, "loss": loss}, is_best))
+        if is_best and self.run.is_main:
+            evaluation.write(self.run.directory.path)
+        self._report(position, loss)
+        self._mark(
+            Best(position.step, value, position.step)
+            if is_best or best is None
+            else Best(best.step, best.score, position.step)
+        )
+        self._warn_of_collapse(evaluation)
+
+    def _signed(self, evaluation: Evaluation) -> float:
+        """The score of `best_by`, as its negative where less is better."""
+        name = self.run.spec.train.best_by
+        configs = [narrowed(metric.config, MetricConfig) for metric in self.run.spec.metrics]
+        sign = -1.0 if any(name in config.lower_is_better() for config in configs) else 1.0
+        return sign * evaluation.scores[name]
+
+    def _report(self, position: Position, val_loss: float | None) -> None:
+        train_loss = position.loss_sum / max(1, position.num_tokens)
+        self.run.observers.tell(EpochEnded(position.epoch + 1, self.trainer.num_epochs, train_loss, val_loss))
+
+    def _mark(self, best: Best) -> None:
+        if self.run.is_main:
+            self.run.directory.checkpoints.mark_best(best)
+        self.run.wait()
+
+    def _warn_of_collapse(self, evaluation: Evaluation) -> None:
+        texts = [captions[0].text for captions in evaluation.captions.values()]
+        distinct = len(set(texts))
+        if len(texts) >= 20 and distinct <= len(texts) // 20:
+            self.run.observers.warn(
+                f"{evaluation.split}: only {distinct} different captions for {len(texts)} images, the commonest "
+                f'"{max(set(texts), key=texts.count)}": the model ignores the image so far'
+            )

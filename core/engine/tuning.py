@@ -1,0 +1,58 @@
+"""Which parameters train (`/train/tune`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from ..errors import ComponentError, nearest
+from ..spec.settings import PartTuning, TuneSettings
+from .model import CaptioningModel
+
+PARTS = ("encoder", "mapper", "decoder")
+
+
+def set_tuned(model: CaptioningModel, tune: TuneSettings) -> None:
+    """Freezes what `tune` does not name. What a part itself leaves without gradients (the base of adapters) stays so.
+
+    Raises `ComponentError` for a name in `only` that no parameter of the part begins with.
+    """
+    for name, part in parts_of(model):
+        tuning: PartTuning | None = getattr(tune, name)
+        if tuning is None:
+            part.requires_grad_(False)
+        elif tuning.only is not None:
+            _restrict(part, tuning.only, f"/train/tune/{name}/only")
+
+
+def _restrict(part: nn.Module, only: tuple[str, ...], where: str) -> None:
+    names = [name for name, _ in part.named_parameters()]
+    for wanted in only:
+        if not any(_begins(name, wanted) for name in names):
+            close = nearest(wanted, {start for name in names for start in _beginnings(name)})
+            hint = (
+                f'Did you mean "{close}"?'
+                if close
+                else f"They begin with {', '.join({n.split('.')[0] for n in names})}."
+            )
+            error = ComponentError(f'no parameter begins with "{wanted}".', fix=hint)
+            error.where = where
+            raise error
+    for name, parameter in part.named_parameters():
+        if not any(_begins(name, wanted) for wanted in only):
+            parameter.requires_grad_(False)
+
+
+def _begins(name: str, wanted: str) -> bool:
+    return f"{name}.".startswith(f"{wanted.rstrip('.')}.")
+
+
+def _beginnings(name: str) -> Iterator[str]:
+    words = name.split(".")
+    return (".".join(words[:count]) for count in range(1, len(words) + 1))
+
+
+def parts_of(model: CaptioningModel) -> list[tuple[str, nn.Module]]:
+    """The parts of the model by name; the encoder is one where it is tuned."""
+    return [(name, part) for name in PARTS if isinstance(part := getattr(model, name), nn.Module)]

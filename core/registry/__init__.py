@@ -1,0 +1,6 @@
+"""Finds plugins, checks what they hand in, looks components up, and tells the versions of their code."""
+
+from .code_version import changed_code, code_of, code_version
+from .registry import PluginStatus, Registry, State, brief
+
+__all__ = ["PluginStatus", "Registry", "State", "brief", "changed_code", "code_of", "code_version"]

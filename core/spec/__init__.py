@@ -1,0 +1,18 @@
+"""JSON to `RunSpec`: reading, validation with every problem at its place, schema and descriptions."""
+
+from .document import parse_override
+from .part import Part
+from .run_spec import RunSpec, load_part, load_spec
+from .settings import FeatureSettings, PartTuning, TrainSettings, TuneSettings
+
+__all__ = [
+    "FeatureSettings",
+    "Part",
+    "PartTuning",
+    "RunSpec",
+    "TrainSettings",
+    "TuneSettings",
+    "load_part",
+    "load_spec",
+    "parse_override",
+]

@@ -1,0 +1,105 @@
+"""Reads a spec as JSON values, notes repeated keys, and writes overrides into it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import Problem, SpecError
+from .problems import pointer
+
+
+def read_document(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path, list[Problem]]:
+    """Its name for messages, its JSON values, the folder its paths are relative to, and its repeated keys."""
+    if isinstance(source, Mapping):
+        return "the spec", json.loads(json.dumps(source, default=str)), Path.cwd(), []
+    path = Path(source)
+
+    def refuse(message: str, fix: str) -> SpecError:
+        return SpecError([Problem("", message, fix)], source=str(path))
+
+    repeated: list[tuple[dict[str, object], str]] = []
+
+    def note_repeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        made = dict(pairs)
+        repeated.extend((made, key) for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return made
+
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=note_repeated)
+    except OSError as err:
+        raise refuse(f"the spec cannot be read: {err.strerror}.", "Check the path.") from err
+    except UnicodeDecodeError as err:
+        raise refuse("the spec is not UTF-8 text.", "Save it as UTF-8.") from err
+    except json.JSONDecodeError as err:
+        raise refuse(f"not JSON, line {err.lineno}, column {err.colno}: {err.msg}.", "Correct it there.") from err
+    if not isinstance(raw, dict):
+        raise refuse("a spec is a JSON object.", 'Begin with {"capfw": 1, ...}.')
+    problems = [
+        Problem(pointer([*keys, key]), "this key stands twice in one object.", "Keep one of them.")
+        for keys, value in _objects(raw)
+        for owner, key in repeated
+        if owner is value
+    ]
+    return str(path), raw, path.resolve().parent, problems
+
+
+def _objects(value: object, keys: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], object]]:
+    """Every object in a JSON value, with its place."""
+    if isinstance(value, dict):
+        yield keys, value
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from _objects(child, (*keys, key))
+
+
+def parse_override(text: str) -> tuple[str, object]:
+    """`/train/epochs=1` -> ("/train/epochs", 1). The value is JSON, or else a plain string. Raises `SpecError`."""
+    place, sign, value = text.partition("=")
+    if not sign or not place.startswith("/"):
+        fix = "Write --set /json/pointer=value, as in --set /train/epochs=1."
+        raise SpecError([Problem("", f'"{text}" is not an override.', fix)], source="--set")
+    try:
+        return place, json.loads(value)
+    except ValueError:
+        return place, value
+
+
+def override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
+    """Writes `value` at a pointer, making objects on the way."""
+    if not place.startswith("/"):
+        return [Problem(place, "--set: a JSON pointer begins with a slash.", f'Write "/{place}".')]
+    keys = [key.replace("~1", "/").replace("~0", "~") for key in place.split("/")[1:]]
+    target: Any = raw
+    for depth, key in enumerate(keys):
+        is_final = depth == len(keys) - 1
+        if isinstance(target, list):
+            if not key.isdecimal() or int(key) >= len(target):
+                what = f"--set: the list has {len(target)} items, counted from 0."
+                return [Problem(pointer(keys[: depth + 1]), what)]
+            index: Any = int(key)
+        elif isinstance(target, dict):
+            index = key
+        else:
+            return [Problem(pointer(keys[:depth]), "--set: there is no object or list here.", "Set this place first.")]
+        if is_final:
+            target[index] = value
+        else:
+            if isinstance(target, dict) and target.get(index) is None:
+                target[index] = {}
+            target = target[index]
+    return []
+
+
+def find_value(value: object, wanted: object) -> list[object] | None:
+    """The keys to the first place inside `value` where `wanted` stands; None where there is none."""
+    if value == wanted:
+        return []
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        if (keys := find_value(child, wanted)) is not None:
+            return [key, *keys]
+    return None

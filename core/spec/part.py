@@ -1,0 +1,44 @@
+"""A component and its options, as one section of a spec names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import InstanceOf, PlainSerializer, WithJsonSchema
+
+from ..protocols import Component, ComponentConfig, Kind
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component and its options. `metrics` are those that an objective is handed, in the order of its config."""
+
+    kind: Kind
+    component: Component
+    config: ComponentConfig
+    metrics: tuple[Part, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The component's registered name."""
+        return self.component.name
+
+    def to_json(self) -> dict[str, object]:
+        """`{"name": ..., options}` as JSON values."""
+        return {"name": self.name, **self.config.model_dump(mode="json")}
+
+    def build(self, **given: object) -> Any:
+        """The component itself: its class, imported now, with the config and what its kind is `given` by keyword.
+
+        A mapper is given `features` and `embed_dim`, a decoder or context `assets`, an objective `metrics`, the others
+        nothing. The type of the result follows from the kind alone, hence Any. Raises what the class raises:
+        `ComponentError` where an option cannot be met.
+        """
+        return self.component.load()(self.config, **given)
+
+
+PartField: TypeAlias = Annotated[
+    InstanceOf[Part], PlainSerializer(Part.to_json), WithJsonSchema({"description": "A component."}, mode="validation")
+]
+"""The field of a section that names a component; `load_spec` puts the part there before the model is validated."""

@@ -1,0 +1,130 @@
+"""RunSpec, and how one is read: from JSON to typed parts, with every problem found and named at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import SpecError
+from ..protocols import Component, GenerateOptions, GreedyOptions, Kind, OutputPath
+from ..registry import Registry
+from .coherence import contradictions_in
+from .document import override, read_document
+from .part import Part, PartField
+from .problems import from_pydantic
+from .provenance import Provenance
+from .resolution import Resolver
+from .settings import FeatureSettings, TrainSettings
+
+
+class RunSpec(BaseModel):
+    """One experiment: data, encoder, mapper, decoder, training, generation, metrics. See `load_spec`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
+
+    schema_: str | None = Field(None, alias="$schema", description="For editors; ignored.")
+    capfw: Literal[1] = Field(description="Version of the spec format.")
+    description: str = Field("", description="What this run is, for people.")
+    seed: int = Field(
+        42, ge=0, strict=True, description="Seeds random weights, the order of captions, dropout and sampling."
+    )
+    data: PartField | None = Field(
+        description="Data set: images and their references. null: none, so that this run can only caption."
+    )
+    features: FeatureSettings = Field(FeatureSettings(), description="How images are encoded and kept.")
+    encoder: PartField = Field(description="Image encoder, frozen.")
+    mapper: PartField = Field(description="Mapping network, trained.")
+    decoder: PartField = Field(description="Language model, frozen or trained.")
+    train: TrainSettings = Field(description="How to train.")
+    context: PartField | None = Field(None, description="Text that the decoder reads before a caption. null: none.")
+    generate: GenerateOptions = Field(GreedyOptions(), description="How to generate captions.")
+    metrics: tuple[PartField, ...] = Field(min_length=1, description="How to score captions.")
+    run_dir: OutputPath = Field(description="Folder of everything this run writes.")
+
+    @property
+    def components(self) -> tuple[tuple[Kind, Component], ...]:
+        """Every component that the spec names, with its kind, in the order of the sections."""
+        objective = self.train.objective
+        parts = (self.data, self.encoder, self.mapper, self.decoder, self.context, *self.metrics)
+        parts += (objective, *(metric for metric in objective.metrics if metric not in parts))
+        return tuple((part.kind, part.component) for part in parts if part is not None)
+
+    def to_json(self) -> dict[str, object]:
+        """The resolved spec, every default written in, as JSON values; `load_spec` reads it back unchanged.
+
+        `$schema` is left out: it is for the editor of the spec it stands in, and a path in it is relative to that file.
+        """
+        return self.model_dump(mode="json", exclude={"schema_"})
+
+
+def load_spec(
+    source: Path | str | Mapping[str, object],
+    *,
+    registry: Registry | None = None,
+    overrides: Mapping[str, object] | None = None,
+    base_dir: Path | None = None,
+    check_files: bool = True,
+) -> RunSpec:
+    """Reads a spec from a file or from JSON values. `overrides` maps JSON pointers to values.
+
+    Paths in it are relative to `base_dir`: the file's folder, or the working directory. `check_files=False` accepts
+    input files that are not there. No weights are read and no images opened.
+
+    Raises `SpecError` with every problem found, each at its JSON pointer.
+    """
+    name, raw, folder, problems = read_document(source)
+    registry = registry or Registry.discover()
+    for place, value in (overrides or {}).items():
+        problems += override(raw, place, value)
+    context = {"base_dir": base_dir or folder, "check_files": check_files}
+    resolver = Resolver(registry, context, _provenance(raw, folder, base_dir))
+    draft, part_problems = resolver.parts_of(raw)
+    problems += part_problems
+    spec = None
+    try:
+        spec = RunSpec.model_validate(draft, context=context)
+    except ValidationError as err:
+        # A part that could not be resolved is a problem already; here it is only of the wrong type.
+        reported = {problem.pointer for problem in part_problems}
+        found = from_pydantic(err, raw, RunSpec)
+        problems += [p for p in found if not any(r == p.pointer or r.startswith(p.pointer + "/") for r in reported)]
+    problems += contradictions_in(draft, registry)
+    if problems:
+        raise SpecError(problems, source=name)
+    assert spec is not None
+    if spec.features.store is None:
+        store = spec.run_dir.parent / "features"
+        spec = spec.model_copy(update={"features": spec.features.model_copy(update={"store": store})})
+    return spec
+
+
+def load_part(
+    kind: Kind,
+    value: Mapping[str, object],
+    *,
+    registry: Registry | None = None,
+    base_dir: Path | None = None,
+) -> Part:
+    """One component and its options, as they stand in a spec: `load_part("metric", {"name": "cider"})`.
+
+    Paths in it are relative to `base_dir`, by default the working directory; input files must be there.
+    Raises `SpecError` with every problem found.
+    """
+    plain = json.loads(json.dumps(value, default=str))
+    context = {"base_dir": base_dir or Path.cwd(), "check_files": True}
+    part, problems = Resolver(registry or Registry.discover(), context, Provenance()).part(plain, kind, "")
+    if problems:
+        raise SpecError(problems, source=f"the {kind}")
+    assert isinstance(part, Part)
+    return part
+
+
+def _provenance(raw: Mapping[str, Any], folder: Path, base_dir: Path | None) -> Provenance:
+    """What is recorded beside the spec (that of a run directory) and in the run directory it names."""
+    run_dir = raw.get("run_dir")
+    named = [Path(base_dir or folder, Path(run_dir).expanduser())] if isinstance(run_dir, str) else []
+    return Provenance(folder, *named)
