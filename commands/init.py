@@ -72,12 +72,13 @@ def init(
     _print_summary(raw, checked, registry, output)
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
+    """Whether there is somebody to ask."""
     return sys.stdin.isatty()
 
 
 def _ask_for_files(images: Path | None, captions: Path | None) -> tuple[Path, Path]:
-    if not _is_terminal():
+    if not is_terminal():
         missing = [name for name, value in (("--images", images), ("--captions", captions)) if value is None]
         raise click.UsageError(f"{' and '.join(missing)} must be given where there is no terminal to ask on.")
     if images is None:

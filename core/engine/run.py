@@ -131,13 +131,13 @@ def _record_data(run: Run, splits: Mapping[str, Sequence[Sample]]) -> None:
 def _finished(run: Run, splits: Mapping[str, Sequence[Sample]]) -> Evaluation | None:
     """The final evaluation when nothing is left to do."""
     best, split, known = run.directory.checkpoints.best(), final_split(splits), run.directory.environment
-    is_reported = (run.directory.path / "report.html").is_file()
+    is_reported = (run.directory.path / "report.html").is_file() and known.get("finished_at") is not None
     if split is None or best is None or not is_reported or not known.get("is_trained"):
         return None
     evaluation = Evaluation.read(run.directory.path, split)
     if evaluation is None or evaluation.step != best.step:
         return None
-    run.observers.inform(f"this run was finished at {known.get('finished_at')}; nothing was done")
+    run.observers.inform(f"this run was finished at {known['finished_at']}; nothing was done")
     return evaluation
 
 

@@ -8,6 +8,7 @@ import math
 import pickle
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +166,11 @@ def test_full_size_layout_is_the_published_one(dinotxt: Golden) -> None:
 
 
 def test_full_size_files_load_from_torch_hubs_folder(
-    dinotxt: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dinotxt: Golden, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """One number per tensor, expanded: the files are small and so is the loaded model."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    request.addfinalizer(partial(torch.hub.set_dir, torch.hub.get_dir()))
+    torch.hub.set_dir(tmp_path / "hub")
     folder = tmp_path / "hub" / "checkpoints"
     with pytest.raises(MissingWeights) as caught:
         build()

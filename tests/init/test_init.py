@@ -269,7 +269,7 @@ def test_bad_rows_are_all_told_and_nothing_is_written(home: Path) -> None:
 
 def test_terminal_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "captions.csv").write_bytes(BAD)
-    monkeypatch.setattr(init_command, "_is_terminal", lambda: True)
+    monkeypatch.setattr(init_command, "is_terminal", lambda: True)
 
     answers = "nowhere\nphotos\ncaptions.csv\nvit\n\ny\n"  # the first is no folder; the decoder is the proposed one
     result = invoke(answers=answers)
