@@ -54,7 +54,7 @@ class Position:
 class Best:
     """The best checkpoint so far, and the last step whose weights were evaluated.
 
-    `score` is greater the better: the negative of a loss, or of a score of which less is better.
+    `score` is its value of `/train/best_by`, None where the step was not scored.
     """
 
     step: int

@@ -101,26 +101,28 @@ class EpochEnd:
         assert self.reader is not None
         loss = validation_loss(self.model, self.reader, train.micro_batch_size or train.batch_size, train.precision)
         evaluation = evaluator.evaluate(position.step)
-        value = -loss if train.best_by == "loss" else self._signed(evaluation)
-        # A score that is no number is never better, and never stands in the way of one that is.
-        is_best = best is None or best.score is None or math.isnan(best.score) or value > best.score
+        score = {**evaluation.scores, "loss": loss}[train.best_by]
+        is_best = best is None or self._is_better(score, best.score)
         self.run.observers.tell(Evaluated("val", position.step, {**evaluation.scores, "loss": loss}, is_best))
         if is_best and self.run.is_main:
             evaluation.write(self.run.directory.path)
         self._report(position, loss)
         self._mark(
-            Best(position.step, value, position.step)
+            Best(position.step, score, position.step)
             if is_best or best is None
             else Best(best.step, best.score, position.step)
         )
         self._warn_of_collapse(evaluation)
 
-    def _signed(self, evaluation: Evaluation) -> float:
-        """The score of `best_by`, as its negative where less is better."""
+    def _is_better(self, score: float, best: float | None) -> bool:
+        """Whether `score` of `best_by` is better than `best`, in the direction that its metric declares."""
+        if best is None or math.isnan(best):
+            return True  # a score that is no number never stands in the way of one that is
         name = self.run.spec.train.best_by
         configs = [narrowed(metric.config, MetricConfig) for metric in self.run.spec.metrics]
-        sign = -1.0 if any(name in config.lower_is_better() for config in configs) else 1.0
-        return sign * evaluation.scores[name]
+        if name == "loss" or any(name in config.lower_is_better() for config in configs):
+            return score < best
+        return score > best
 
     def _report(self, position: Position, val_loss: float | None) -> None:
         train_loss = position.loss_sum / max(1, position.num_tokens)

@@ -80,7 +80,8 @@ def test_a_score_of_which_less_is_better_keeps_the_checkpoint_with_the_least(
     spec = load_spec(tiny(train=train, metrics=[{"name": "error-rate"}]), registry=with_metric)
     result = run(spec, registry=with_metric)
     steps_per_epoch = json.loads((result.run_dir / "checkpoints/last.json").read_text())["step"] // 3
-    assert json.loads((result.run_dir / "checkpoints/best.json").read_text())["step"] == best * steps_per_epoch
+    kept = json.loads((result.run_dir / "checkpoints/best.json").read_text())
+    assert (kept["step"], kept["score"]) == (best * steps_per_epoch, values[best - 1])
 
 
 def _this_module() -> object:
