@@ -63,7 +63,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     from dataclasses import asdict
 
     from ..core.protocols import KINDS
-    from ..core.spec.describe import describe
+    from ..core.spec.describe import describe, scores_in_words
 
     found = describe(registry_of(ctx), name)
     if as_json:
@@ -73,6 +73,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         click.echo(f"{about.kind} {about.name}: {about.summary}")
         if about.source:
             click.echo(f"Source: {about.source}")
+        if about.scores:
+            click.echo(f"Scores: {scores_in_words(about)}")
         click.echo("Options:" if about.options else "It has no options.")
         for option in about.options:
             default = "required" if option.is_required else f"default {json.dumps(option.default)}"

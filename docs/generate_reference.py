@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from capfw.core.protocols import KINDS, AverageBeamOptions, BeamOptions, GreedyOptions, NucleusOptions
 from capfw.core.registry import Registry
 from capfw.core.spec import RunSpec
-from capfw.core.spec.describe import Description, Option, describe, options_of
+from capfw.core.spec.describe import Description, Option, describe, options_of, scores_in_words
 from capfw.core.spec.settings import FeatureSettings, TrainSettings
 
 FOLDER = Path(__file__).resolve().parent
@@ -42,8 +42,9 @@ def reference() -> str:
     registry = Registry.discover(only=["capfw"])
     parts = [INTRODUCTION]
     for kind, row in KINDS.items():
-        parts.append(f"## {row.plural}\n")
-        for component in registry.components(kind):
+        components = registry.components(kind)
+        parts += [f"## {row.plural}\n"] if components else []
+        for component in components:
             [about] = describe(registry, f"{kind}/{component.name}")
             parts.append(_section(about))
     return "\n".join(parts)
@@ -69,6 +70,7 @@ def pages() -> dict[Path, str]:
 def _section(about: Description) -> str:
     lines = [f"### {about.kind} {about.name}", "", about.summary]
     lines += ["", f"Source: {about.source}."] if about.source else []
+    lines += ["", f"Scores: {scores_in_words(about)}."] if about.scores else []
     lines += ["", _table(about.options)] if about.options else ["", "It has no options.", ""]
     if about.fragment.startswith('"'):
         lines += ["The smallest form, as in tests:", "", "```json", f"{{{about.fragment}}}", "```", ""]

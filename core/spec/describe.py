@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, JsonValue, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from ..errors import PluginError, suggestion
-from ..protocols import KINDS, Component, Kind
+from ..protocols import KINDS, Component, Kind, MetricConfig
 from ..registry import Registry
 from .fields import Place, field_names
 
@@ -33,6 +33,7 @@ class Description:
     """A component in words.
 
     `fragment` is the part of a spec that asks for its smallest form; for an importer, the command that uses it.
+    `scores` and `lower_is_better` are a metric's, under the options of its smallest form.
     """
 
     kind: Kind
@@ -41,6 +42,8 @@ class Description:
     source: str
     options: tuple[Option, ...]
     fragment: str
+    scores: tuple[str, ...] = ()
+    lower_is_better: tuple[str, ...] = ()
 
 
 def describe(registry: Registry, name: str) -> tuple[Description, ...]:
@@ -79,8 +82,18 @@ def _describe(kind: Kind, component: Component) -> Description:
     if KINDS[kind].section is None:
         fragment = f"capfw import checkpoint FILE RUN_DIR --format {component.name}"
         return Description(kind, component.name, component.summary, component.source, options, fragment)
-    fragment = KINDS[kind].fragment(section)
-    return Description(kind, component.name, component.summary, component.source, options, fragment)
+    about = Description(
+        kind, component.name, component.summary, component.source, options, KINDS[kind].fragment(section)
+    )
+    if isinstance(component.example, MetricConfig):
+        names, lower = component.example.score_names(), component.example.lower_is_better()
+        about = replace(about, scores=names, lower_is_better=lower)
+    return about
+
+
+def scores_in_words(about: Description) -> str:
+    """The scores of a metric in one line, such as "TER (less is better), TER-max"; empty for other kinds."""
+    return ", ".join(f"{name} (less is better)" if name in about.lower_is_better else name for name in about.scores)
 
 
 def options_of(model: type[BaseModel]) -> tuple[Option, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -119,6 +120,29 @@ def test_show_prints_options_with_types_ranges_and_defaults(use_toys: ModuleType
     assert '"mapper": {"name": "pooled-map"}' in result.stdout
 
 
+def test_show_prints_the_scores_of_a_metric_and_their_direction(install: Callable[..., Path]) -> None:
+    source = """\
+        from capfw.core.protocols import Component, MetricConfig, hookimpl
+
+        class Config(MetricConfig):
+            def score_names(self):
+                return ("TER", "TER-hits")
+
+            def lower_is_better(self):
+                return ("TER",)
+
+        @hookimpl
+        def register_metrics():
+            return [Component("ter", Config, "nowhere:Ter", "Edits.", example=Config())]
+    """
+    install("capfw-ter", textwrap.dedent(source))
+
+    [about] = json.loads(invoke("plugins", "show", "ter", "--json").stdout)
+
+    assert "Scores: TER (less is better), TER-hits" in invoke("plugins", "show", "ter").stdout
+    assert (about["scores"], about["lower_is_better"]) == (["TER", "TER-hits"], ["TER"])
+
+
 def test_options_inside_objects_are_named_by_their_path() -> None:
     class Leaf(BaseModel):
         size: int = Field(ge=1, description="A size.")
@@ -199,9 +223,9 @@ def test_module_runs_as_a_command() -> None:
     assert "validate" in done.stdout
 
 
-def test_fragment_of_every_installed_component_validates(use_toys: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fragment_of_every_component_of_capfw_validates(use_toys: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    registry = Registry.discover().with_plugins(use_toys.Parts())
+    registry = Registry.discover(only=["capfw"]).with_plugins(use_toys.Parts())
     about = [
         each for kind in KINDS for c in registry.components(kind) for each in describe(registry, f"{kind}/{c.name}")
     ]

@@ -47,3 +47,5 @@ def test_reference_has_every_component_of_capfw_and_a_description_of_each_option
     assert [line for line in text.splitlines() if line.startswith("### ")] == expected
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert [row for row in rows if row.endswith("|  |")] == []
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == [f"## {row.plural}" for kind, row in KINDS.items() if registry.components(kind)]
