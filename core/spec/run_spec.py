@@ -36,8 +36,8 @@ class RunSpec(BaseModel):
         description="Data set: images and their references. null: none, so that this run can only caption."
     )
     features: FeatureSettings = Field(FeatureSettings(), description="How images are encoded and kept.")
-    encoder: PartField = Field(description="Image encoder, frozen.")
-    mapper: PartField = Field(description="Mapping network, trained.")
+    encoder: PartField = Field(description="Image encoder, frozen unless /train/tune names it.")
+    mapper: PartField = Field(description="Mapping network, trained or frozen.")
     decoder: PartField = Field(description="Language model, frozen or trained.")
     train: TrainSettings = Field(description="How to train.")
     context: PartField | None = Field(None, description="Text that the decoder reads before a caption. null: none.")
