@@ -1,1 +1,1 @@
-"""Code that several plugins share, by the library it is about. It imports core.protocols only, and registers nothing."""
+"""Code that several plugins share. Each module is about one thing, imports core.protocols only and registers nothing."""

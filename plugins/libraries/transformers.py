@@ -1,4 +1,4 @@
-"""Loading with transformers: quietly, and never running code that comes with the files. Image processors as transforms."""
+"""Loads with transformers, without its output and without running code from the files; wraps its image processors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LoadedT = TypeVar("LoadedT")
 
 
 def load_pretrained(load: Callable[..., LoadedT], source: str, *, option: str | None, **settings: object) -> LoadedT:
-    """`load(source, **settings)` for a `from_pretrained` of transformers, quietly.
+    """Returns `load(source, **settings)`, for a `from_pretrained` of transformers, without its output.
 
-    Where the files name code of their own ("auto_map"), transformers asks on the terminal whether to run it. Here it is
-    never run: transformers' own class is used where there is one, otherwise `BadCheckpoint` is raised. All other
-    exceptions of `load` pass through.
+    Where the files name code of their own ("auto_map"), transformers asks on the terminal whether to run it. This
+    function never runs it: it uses transformers' own class where there is one, and raises `BadCheckpoint` otherwise. All
+    other exceptions of `load` pass through.
     """
     try:
         with quiet():
@@ -32,15 +32,15 @@ def load_pretrained(load: Callable[..., LoadedT], source: str, *, option: str | 
         if "trust_remote_code" not in str(err):
             raise
         raise BadCheckpoint(
-            f'{source} needs Python code that comes with its files ("auto_map"), which capfw never runs.',
+            f'{source} needs Python code that comes with its files ("auto_map"); capfw never runs such code.',
             option=option,
-            fix='Name weights of an architecture that transformers itself has ("model_type" in config.json).',
+            fix='Name weights whose architecture ("model_type" in config.json) is part of transformers.',
         ) from err
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps transformers' progress bars and reports off the screen; the callers check what the reports hold."""
+    """Hides transformers' progress bars and load reports; callers check the faults that a report would show."""
     verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
@@ -53,12 +53,12 @@ def quiet() -> Iterator[None]:
 
 
 def first_line(err: Exception) -> str:
-    """The first line of an exception's text that is not blank; without text, the name of its class."""
+    """Returns the first line of an exception's text that is not blank, or the name of its class."""
     return next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
 
 
 def processor_transform(processor: BaseImageProcessor) -> ImageTransform:
-    """The transform of an encoder whose pixels are those of an image processor of transformers."""
+    """Returns the transform that makes the pixels of an image processor of transformers."""
     return image_transform(_ProcessorPixels(processor), keeps=_kept_part(processor))
 
 
@@ -74,7 +74,7 @@ class _ProcessorPixels:
 
 
 def _kept_part(processor: Any) -> Callable[[int, int], Box] | None:
-    """The box that a processor keeps, where it resizes and crops as transformers' processors usually do; else None."""
+    """Returns the box of the photo that a processor keeps; None where it resizes or crops with a method of its own."""
     steps = ("_preprocess", "resize", "center_crop")
     owners = {next((cls for cls in type(processor).__mro__ if step in vars(cls)), None) for step in steps}
     if len(owners) > 1 or not processor.do_resize:  # one of the steps is the processor's own

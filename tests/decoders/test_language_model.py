@@ -433,7 +433,7 @@ def test_a_published_name_that_is_not_here_says_where_to_put_it(build: Any) -> N
 def test_a_tokenizer_with_more_tokens_than_the_weights_know_is_refused(
     build: Any, folder: Path, shared_data: Path
 ) -> None:
-    with pytest.raises(ComponentError, match="the tokenizer has 50257 tokens, but the weights know"):
+    with pytest.raises(ComponentError, match="the tokenizer has 50257 tokens, but the weights have"):
         build(Gpt2Config(weights=str(folder), tokenizer=str(shared_data / "gpt2_tokenizer")))
 
 

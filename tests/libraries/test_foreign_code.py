@@ -33,7 +33,7 @@ class Anything(PreTrainedModel):
 AUTO_MAP = {"AutoConfig": "code.Config"} | dict.fromkeys(
     ("AutoModel", "AutoModelForCausalLM", "AutoImageProcessor"), "code.Anything"
 )
-REFUSED = r'needs Python code that comes with its files \("auto_map"\), which capfw never runs'
+REFUSED = r'needs Python code that comes with its files \("auto_map"\); capfw never runs'
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 

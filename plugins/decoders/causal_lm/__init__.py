@@ -1,6 +1,6 @@
-"""Decoders over transformers' causal language models: `gpt2`, and `causal-lm` for every other architecture.
+"""Causal language models of the transformers library: `gpt2`, and `causal-lm` for every other architecture.
 
-Both are one implementation (model.py); they differ in how a model with random weights is described.
+Both share one implementation (model.py). They differ in the options that describe a model with random weights.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 
 from ....core.protocols import Component, DecoderConfig, Weights, hookimpl
+from ...libraries.attention import fitting_heads
 
 ValueT = TypeVar("ValueT")
 
-# GPT-2 small (Radford et al., 2019), and a vocabulary that holds the words of a few hundred thousand captions.
+# GPT-2 small (Radford et al., 2019), and a vocabulary large enough for a few hundred thousand captions.
 _GPT2_SMALL = {"num_layers": 12, "width": 768, "num_heads": 12, "max_positions": 1024, "dropout": 0.1}
 _VOCABULARY = {"vocabulary_unit": "words", "vocabulary_size": 10_000, "min_frequency": 1}
 
 
 def _only_with(info: ValidationInfo, option: str, wanted: str, value: ValueT | None, default: ValueT) -> ValueT | None:
-    """`value`, or `default` for None, where `option` is `wanted`; elsewhere None, and any other value is an error."""
-    if option not in info.data:  # wrong itself, and reported
+    """Returns `value`, or `default` for None, where `option` is `wanted`; otherwise returns None and refuses a value."""
+    if option not in info.data:  # that option is itself wrong, and already reported
         return value
     if info.data[option] == wanted:
         return default if value is None else value
     if value is not None:
-        raise ValueError(f'this has a meaning only with "{option}": "{wanted}". Leave it out.')
+        raise ValueError(f'this option works only with "{option}": "{wanted}". Leave it out.')
     return None
 
 
@@ -35,13 +36,13 @@ class LoraOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rank: int = Field(8, ge=1, description="Rank of each adapter (r).")
-    alpha: float = Field(16.0, gt=0, description="Adapters are scaled by alpha / rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before an adapter, while training.")
+    rank: int = Field(8, ge=1, description="Rank r of each adapter.")
+    alpha: float = Field(16.0, gt=0, description="Scale of the adapters: they are multiplied by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before each adapter while training.")
     targets: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="Names of the layers that get an adapter; null: those peft knows for the architecture.",
+        description="Names of the layers that get an adapter; null: peft's default for the architecture.",
     )
 
 
@@ -49,35 +50,41 @@ class LanguageModelConfig(DecoderConfig):
     """Options that `gpt2` and `causal-lm` share."""
 
     weights: Weights = Field(
-        "gpt2", description='Published id, local folder of save_pretrained (written "./folder"), or "random".'
+        "gpt2", description='Published id, local folder written by save_pretrained ("./folder"), or "random".'
     )
     tokenizer: Weights | None = Field(
         None,
         validate_default=True,
-        description='"own" (of the weights), a published id, a local folder, or "from-captions": a vocabulary learned '
-        'from the training captions, with "random" weights. null: "from-captions" with "random" weights, else "own".',
+        description='"own" (that of the weights), a published id, a local folder, or "from-captions" (a vocabulary learned '
+        'from the training captions; "random" weights only). null: "from-captions" for "random" weights, else "own".',
     )
     vocabulary_unit: Literal["words", "subwords"] | None = Field(
-        None, validate_default=True, description='Entries of a "from-captions" vocabulary; only with it (then words).'
+        None, validate_default=True, description='Unit of a "from-captions" vocabulary; null: "words".'
     )
     vocabulary_size: int | None = Field(
-        None, ge=4, validate_default=True, description='Most entries, "from-captions" only (then 10,000).'
+        None,
+        ge=4,
+        validate_default=True,
+        description='Maximum number of entries of a "from-captions" vocabulary; null: 10,000.',
     )
     min_frequency: int | None = Field(
-        None, ge=1, validate_default=True, description='Fewest occurrences of an entry, "from-captions" only (then 1).'
+        None,
+        ge=1,
+        validate_default=True,
+        description='Minimum count of an entry of a "from-captions" vocabulary; null: 1.',
     )
     lora: LoraOptions | None = Field(
-        None, description="Low-rank adapters, which alone are trained then; null: every weight can be trained."
+        None, description="Low-rank adapters, trained in place of the decoder's own weights; null: no adapters."
     )
     task_prompt: str | None = Field(
         None,
         min_length=1,
-        description="Text whose token embeddings stand right before the caption, as vectors that can be trained.",
+        description="Text right before the caption; its token embeddings are trainable vectors.",
     )
     stop_token: str | None = Field(
         None,
         min_length=1,
-        description='Token that ends a caption and stays in it, as "." does in ClipCap; null: EOS, added in training.',
+        description='Token that ends a caption and is part of it, as "." in ClipCap; null: EOS, which training adds.',
     )
 
     @field_validator("tokenizer")
@@ -89,7 +96,7 @@ class LanguageModelConfig(DecoderConfig):
         if tokenizer == "own" and is_random:
             raise ValueError('"random" weights have no tokenizer. Name one, or write "from-captions".')
         if tokenizer == "from-captions" and not is_random:
-            raise ValueError('trained weights know their own tokens only. Write "own", or set "weights": "random".')
+            raise ValueError('trained weights need their own tokenizer. Write "own", or set "weights": "random".')
         return tokenizer or ("from-captions" if is_random else "own")
 
     @field_validator("vocabulary_unit", "vocabulary_size", "min_frequency")
@@ -99,10 +106,10 @@ class LanguageModelConfig(DecoderConfig):
 
     @abstractmethod
     def random_architecture(self) -> dict[str, JsonValue]:
-        """Fields of transformers' config for "random" weights, `model_type` among them."""
+        """Fields of transformers' config for "random" weights, with `model_type`."""
 
     def model_type(self) -> str | None:
-        """The only architecture weights may have; None when any will do."""
+        """The architecture that the weights must have; None: any."""
         return None
 
 
@@ -110,23 +117,29 @@ class Gpt2Config(LanguageModelConfig):
     """Options of the GPT-2 decoder."""
 
     num_layers: int | None = Field(
-        None, ge=1, validate_default=True, description='Layers; only with "random" weights (then 12).'
+        None, ge=1, validate_default=True, description='Transformer layers, for "random" weights only; null: 12.'
     )
     width: int | None = Field(
-        None, ge=1, validate_default=True, description='E; only with "random" weights (then 768).'
+        None,
+        ge=1,
+        validate_default=True,
+        description='Width of the embeddings (E), for "random" weights only; null: 768.',
     )
     num_heads: int | None = Field(
-        None, ge=1, validate_default=True, description='Attention heads; only with "random" weights (then 12).'
+        None, ge=1, validate_default=True, description='Attention heads, for "random" weights only; null: 12.'
     )
     max_positions: int | None = Field(
-        None, ge=2, validate_default=True, description='Most positions; only with "random" weights (then 1024).'
+        None,
+        ge=2,
+        validate_default=True,
+        description='Maximum number of positions, for "random" weights only; null: 1024.',
     )
     dropout: float | None = Field(
         None,
         ge=0,
         lt=1,
         validate_default=True,
-        description='Dropout while training; only with "random" weights (then 0.1).',
+        description='Dropout while training, for "random" weights only; null: 0.1.',
     )
 
     @field_validator("num_layers", "width", "num_heads", "max_positions", "dropout")
@@ -135,12 +148,11 @@ class Gpt2Config(LanguageModelConfig):
         value = _only_with(info, "weights", "random", value, _GPT2_SMALL[str(info.field_name)])
         width = info.data.get("width")
         if info.field_name == "num_heads" and width and value and width % value:
-            divisors = [str(n) for n in range(1, width + 1) if width % n == 0]
-            raise ValueError(f"{value} heads do not divide the width {width}. Use one of {', '.join(divisors)}.")
+            raise ValueError(f"{value} heads do not divide the width {width}. {fitting_heads(width)}")
         return value
 
     def random_architecture(self) -> dict[str, JsonValue]:
-        """GPT-2 of the size the options say."""
+        """The config of a GPT-2 of the size that the options state."""
         return {
             "model_type": "gpt2",
             "n_layer": self.num_layers,
@@ -150,7 +162,7 @@ class Gpt2Config(LanguageModelConfig):
             "resid_pdrop": self.dropout,
             "embd_pdrop": self.dropout,
             "attn_pdrop": self.dropout,
-            "activation_function": "gelu_pytorch_tanh",  # GPT-2's own function, in one kernel: training is 1.1x as fast
+            "activation_function": "gelu_pytorch_tanh",  # GPT-2's function in one kernel: training is 1.1 times as fast
         }
 
     def model_type(self) -> str:
@@ -162,13 +174,13 @@ class CausalLMConfig(LanguageModelConfig):
     """Options of the decoder for any causal language model of transformers."""
 
     weights: Weights = Field(
-        description='Published id, local folder of save_pretrained (written "./folder"), or "random".'
+        description='Published id, local folder written by save_pretrained ("./folder"), or "random".'
     )
     architecture: dict[str, JsonValue] | None = Field(
         None,
         validate_default=True,
-        description='Fields of the transformers config, such as {"model_type": "llama", "hidden_size": 256}; needed '
-        'with "random" weights, and only with them. The vocabulary size follows the tokenizer.',
+        description='Fields of the transformers config, such as {"model_type": "llama", "hidden_size": 256}; required '
+        'for "random" weights, refused for others. The tokenizer determines the vocabulary size.',
     )
 
     @field_validator("architecture")
@@ -184,13 +196,13 @@ class CausalLMConfig(LanguageModelConfig):
         return architecture
 
     def random_architecture(self) -> dict[str, JsonValue]:
-        """What the user wrote."""
+        """The fields from the spec."""
         return dict(self.architecture or {})
 
 
 @hookimpl
 def register_decoders() -> list[Component]:
-    """The two decoders of this plugin."""
+    """Registers "gpt2" and "causal-lm"."""
     tiny_llama: dict[str, JsonValue] = {
         "model_type": "llama",
         "hidden_size": 32,

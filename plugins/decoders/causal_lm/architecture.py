@@ -1,4 +1,4 @@
-"""What an architecture of transformers can do: attend to the past only, and leave out padding."""
+"""Checks of an architecture: whether it attends to the past only, and whether it can leave out padding."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ from ....core.protocols import ComponentError
 
 
 def can_leave_out_padding(model: PreTrainedModel) -> bool:
-    """Whether rows of unequal length may stand in one batch, padded on the left.
+    """Returns whether a batch may hold rows of unequal length, padded at the left.
 
-    The model must take a mask and the positions, and must not be recurrent: a state would have read the padding.
+    The model must accept a mask and positions, and must not be recurrent: its state would have read the padding.
     """
     parameters = inspect.signature(type(model).forward).parameters
-    is_recurrent = getattr(model, "_is_stateful", False)  # transformers' own word; it has no public one
+    is_recurrent = getattr(model, "_is_stateful", False)  # transformers has no public name for it
     return {"attention_mask", "position_ids"} <= parameters.keys() and not is_recurrent
 
 
 @torch.no_grad()
 def require_causal(model: PreTrainedModel) -> None:
-    """Raises `ComponentError` when the first position sees the second, as in an encoder: the loss would be a leak."""
+    """Raises `ComponentError` when position 1 attends to position 2, as in BERT: the targets would leak into the input."""
     model.eval()
     width = model.get_input_embeddings().weight.shape[1]
-    shared, one, other = torch.arange(3.0 * width).square().sin().view(3, width)  # three unlike vectors, nothing drawn
+    shared, one, other = (
+        torch.arange(3.0 * width).square().sin().view(3, width)
+    )  # three different vectors, without a generator
     inputs = torch.stack([torch.stack([shared, one]), torch.stack([shared, other])])  # (2, 2, E)
     try:
         first = model(inputs_embeds=inputs, use_cache=False).logits[:, 0]  # (2, V)
-    except Exception as err:  # sizes that do not fit each other are found here, by whatever layer meets them
+    except Exception as err:  # sizes that do not match: any layer may raise, with any exception
         raise ComponentError(
             f"a {type(model).__name__} of this architecture cannot run: {err}",
             option="architecture",
-            fix="Correct its sizes; the documentation of transformers says which must fit.",
+            fix="Correct its sizes; the documentation of transformers lists which must match.",
         ) from err
     if not torch.allclose(first[0], first[1], rtol=0, atol=1e-5 * float(first.abs().max())):
         raise ComponentError(
             f"{type(model).__name__} attends to later positions: it is no causal language model.",
             option="weights",
-            fix='Name a causal one; for encoders such as BERT, config.json must say "is_decoder": true.',
+            fix='Name a causal one. An encoder such as BERT needs "is_decoder": true in its config.json.',
         )

@@ -1,4 +1,4 @@
-"""From the options of a spec to captions, image by image."""
+"""Generates captions with the method that the options name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .steps import Context, Steps
 def continue_images(
     model: PreTrainedModel, context: Context, options: GenerateOptions, seeds: Tensor, limits: Limits
 ) -> list[Continued]:
-    """`options.num_captions` captions of each row of the context, the likeliest first.
+    """Returns `options.num_captions` captions for each row of the context, the most likely first.
 
-    Raises `ComponentError` for a method that is not known here.
+    Raises `ComponentError` for an unknown method.
     """
     rows = options.num_beams if isinstance(options, BeamOptions | AverageBeamOptions) else options.num_captions
     steps = Steps(model, context.repeated(rows), use_cache=options.use_cache)
@@ -43,11 +43,11 @@ def continue_images(
         case AverageBeamOptions(temperature=temperature):
             captions = average_beam_search(steps, limits, num_beams=rows, temperature=temperature)
             return [each for image in captions for each in image[: options.num_captions]]
-    raise ComponentError(f'this decoder cannot generate by "{options.method}".', fix="Use another /generate/method.")
+    raise ComponentError(f'this decoder has no method "{options.method}".', fix="Use another /generate/method.")
 
 
 def rows_of_equal_length(mask: Tensor) -> list[tuple[Tensor, int]]:
-    """The numbers of the rows of each length under the mask (B, L), and that length."""
+    """Groups rows by their length under the mask (B, L): the numbers of the rows, and the length."""
     lengths = mask.sum(1)
     return [((lengths == length).nonzero()[:, 0], length) for length in lengths.unique().tolist()]
 

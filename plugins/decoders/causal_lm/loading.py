@@ -1,4 +1,4 @@
-"""Tokenizers and language models from where the config says: the hub, a folder, or nothing but an architecture."""
+"""Loads tokenizers and language models: from the hub, from a folder, or with random weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from transformers import (
 )
 from transformers.pytorch_utils import Conv1D
 
-from ....core.protocols import BadCheckpoint, ComponentError, MissingLibrary, MissingWeights, is_local_path
+from ....core.protocols import BadCheckpoint, ComponentError, MissingLibrary, MissingWeights, is_local_path, listed
+from ...libraries.hub import how_to_download
 from ...libraries.transformers import first_line, load_pretrained, quiet
 from . import LanguageModelConfig, LoraOptions
 
@@ -26,15 +27,19 @@ LoadedT = TypeVar("LoadedT")
 
 
 def load_tokenizer(config: LanguageModelConfig) -> PreTrainedTokenizerFast:
-    """The tokenizer of the weights, or the one that is named. Raises `ComponentError` when captions could not end."""
+    """Loads the tokenizer of the weights, or the named one. Raises `ComponentError` when it has no EOS token."""
     is_own = config.tokenizer == "own"
     name, option = (config.weights, "weights") if is_own else (str(config.tokenizer), "tokenizer")
     tokenizer = _fetch(AutoTokenizer.from_pretrained, name, option)
     if not tokenizer.is_fast:
-        raise ComponentError(f"{name} has no fast tokenizer (tokenizer.json).", option=option, fix="Convert it first.")
+        raise ComponentError(
+            f"{name} has no fast tokenizer (tokenizer.json).",
+            option=option,
+            fix="Convert it to a fast tokenizer, or name another one.",
+        )
     if tokenizer.eos_token_id is None:
         raise ComponentError(
-            f"the tokenizer of {name} has no EOS token, so no caption could end.",
+            f"the tokenizer of {name} has no EOS token, so captions would never end.",
             option=option,
             fix="Set eos_token in its tokenizer_config.json, or name another tokenizer.",
         )
@@ -42,27 +47,27 @@ def load_tokenizer(config: LanguageModelConfig) -> PreTrainedTokenizerFast:
 
 
 def kept_tokenizer(assets: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer that `prepare` kept in `assets`."""
+    """Loads the tokenizer that `prepare` saved in `assets`."""
     return _fetch(PreTrainedTokenizerFast.from_pretrained, str(assets.resolve()), None)
 
 
 def load_architecture(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
-    """The transformers config: the weights' own, or the one the options describe. No weight is read.
+    """Returns the transformers config, of the weights or of the options, without reading any weight.
 
-    Raises `ComponentError` when the weights are of another architecture, or know fewer tokens than the tokenizer.
+    Raises `ComponentError` when the weights have another architecture, or fewer tokens than the tokenizer.
     """
     if config.weights == "random":
         return _described(config.random_architecture(), tokenizer)
     found = _fetch(AutoConfig.from_pretrained, config.weights, "weights")
     if config.model_type() not in (None, found.model_type):
         raise BadCheckpoint(
-            f'{config.weights} is a "{found.model_type}" and not a "{config.model_type()}" model.',
+            f'{config.weights} is a "{found.model_type}" model, not a "{config.model_type()}" model.',
             option="weights",
-            fix='Use decoder "causal-lm" for it.',
+            fix='Use decoder "causal-lm".',
         )
     if len(tokenizer) > found.get_text_config().vocab_size:
         raise ComponentError(
-            f"the tokenizer has {len(tokenizer)} tokens, but the weights know {found.get_text_config().vocab_size}.",
+            f"the tokenizer has {len(tokenizer)} tokens, but the weights have {found.get_text_config().vocab_size}.",
             option="tokenizer",
             fix='Use "own", or the tokenizer that the weights were trained with.',
         )
@@ -70,23 +75,25 @@ def load_architecture(config: LanguageModelConfig, tokenizer: PreTrainedTokenize
 
 
 def _described(fields: dict[str, object], tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
-    # pad_token_id: where it is set, that token's embedding stays zero. Nothing is ever padded with it here.
+    # A pad_token_id would keep that token's embedding at zero, and capfw never pads with it.
     ids = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": None}
     try:
         return AutoConfig.for_model(**{**fields, **ids, "vocab_size": len(tokenizer)})
-    except Exception as err:  # an unknown model_type, or values that the architecture's own config refuses
+    except Exception as err:  # an unknown model_type, or values that the architecture's config class refuses
         message = str(err).partition(". ")[0]
         raise ComponentError(
-            f"transformers knows no such architecture: {message}", option="architecture", fix="Correct the fields."
+            f"transformers cannot read this architecture: {message}", option="architecture", fix="Correct the fields."
         ) from err
 
 
 def build_model(config: LanguageModelConfig, assets: Path, *, is_restored: bool = False) -> PreTrainedModel:
-    """The language model in float32, with the architecture that `prepare` kept in `assets`.
+    """Builds the language model in float32, with the architecture that `prepare` saved in `assets`.
 
-    `is_restored`: a checkpoint will supply what can be trained, so nothing is read where that is the whole model.
+    With `is_restored` a checkpoint supplies the trainable weights later; without adapters these are all weights, so none
+    is read here.
 
-    Raises `MissingWeights` or `BadCheckpoint` when the weights are not here, damaged, or of another architecture.
+    Raises `MissingWeights` when the weights are not on this machine, `BadCheckpoint` when they are damaged or of another
+    architecture.
     """
     if config.weights == "random" or (is_restored and config.lora is None):
         return _build_random(_fetch(AutoConfig.from_pretrained, str(assets.resolve()), None))
@@ -100,8 +107,7 @@ def build_model(config: LanguageModelConfig, assets: Path, *, is_restored: bool 
     )
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
         raise BadCheckpoint(
-            f"{config.weights} lacks {len(missing)} weights of a {type(model).__name__}: {', '.join(missing[:3])}"
-            + (", ..." if len(missing) > 3 else "."),
+            f"{config.weights} lacks {len(missing)} weights of a {type(model).__name__}: {listed(missing, 3)}.",
             option="weights",
             fix="Name a checkpoint of this architecture that holds every weight.",
         )
@@ -111,25 +117,25 @@ def build_model(config: LanguageModelConfig, assets: Path, *, is_restored: bool 
 def _build_random(architecture: PretrainedConfig) -> PreTrainedModel:
     if type(architecture) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ComponentError(
-            f'"{architecture.model_type}" is no causal language model in transformers.',
+            f'transformers has no causal language model "{architecture.model_type}".',
             option="architecture",
-            fix="Name a model_type that has a ForCausalLM class.",
+            fix="Set model_type to an architecture that has a ForCausalLM class.",
         )
     try:
         with quiet():
             return AutoModelForCausalLM.from_config(architecture, dtype=torch.float32, trust_remote_code=False)
-    except Exception as err:  # each architecture refuses sizes in its own way
+    except Exception as err:  # each architecture refuses sizes with its own exception
         raise ComponentError(
             f'no "{architecture.model_type}" model of this architecture can be built: {first_line(err)}',
             option="architecture",
-            fix="Correct its sizes; the documentation of transformers says which must fit.",
+            fix="Correct its sizes; the documentation of transformers lists which must match.",
         ) from err
 
 
 def add_adapters(model: PreTrainedModel, lora: LoraOptions) -> None:
-    """Puts LoRA adapters into `model` in place; they alone are trainable after it.
+    """Adds LoRA adapters to `model` in place; afterwards only they are trainable.
 
-    Raises `MissingLibrary` without peft, and `ComponentError` when the targets do not exist.
+    Raises `MissingLibrary` without peft, `ComponentError` when the targets do not exist.
     """
     try:
         from peft import LoraConfig, inject_adapter_in_model
@@ -156,7 +162,7 @@ def add_adapters(model: PreTrainedModel, lora: LoraOptions) -> None:
 
 
 def _fetch(load: Callable[..., LoadedT], name: str, option: str | None, **settings: object) -> LoadedT:
-    """`load(name, **settings)`, quietly, with errors that state a fix. `option`: None for the run's own assets."""
+    """Returns `load(name, **settings)`; turns its errors into ours. `option` is None for the run's own assets."""
     if is_local_path(name) and not Path(name).is_dir():
         raise MissingWeights(f"{name} is not a folder.", option=option, fix="Name a folder saved by save_pretrained.")
     try:
@@ -164,18 +170,18 @@ def _fetch(load: Callable[..., LoadedT], name: str, option: str | None, **settin
     except ComponentError:
         raise
     except OSError as err:
-        # transformers raises OSError for whatever is not there, in the folder or on the hub.
+        # transformers raises OSError for every missing file, in the folder or on the hub.
+        files = "config.json, model.safetensors and the tokenizer's files"
         raise MissingWeights(
-            f'"{name}" lacks a file, or cannot be fetched: {first_line(err)}',
+            f'"{name}" lacks a file, or cannot be downloaded: {first_line(err)}',
             option=option,
-            fix="Put config.json, model.safetensors and the tokenizer's files into a folder, and name it here as "
-            f'"./folder"; or fetch "{name}" where there is a network.'
-            if not is_local_path(name)
-            else "It must hold config.json, model.safetensors and the tokenizer's files.",
+            fix=f"Put {files} into the folder."
+            if is_local_path(name)
+            else f'{how_to_download(name)}\nOr put {files} into a folder, and name it as "./folder".',
         ) from err
-    except Exception as err:  # damaged files make their readers raise almost anything
+    except Exception as err:  # readers of damaged files raise almost anything
         raise BadCheckpoint(
             f"{name} cannot be read: {first_line(err)}",
             option=option,
-            fix="Its files are damaged, or of another architecture: fetch them again, or name others.",
+            fix="Its files are damaged or of another architecture: download them again, or name others.",
         ) from err

@@ -1,4 +1,4 @@
-"""Logits at chosen positions only, for any architecture."""
+"""Computes logits at chosen positions only, for any architecture."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _selection: ContextVar[_Select | None] = ContextVar("selection", default=None)
 
 
 def make_selective(model: PreTrainedModel) -> None:
-    """Lets `head_reads` choose what the output layer of `model` reads; called once, when the model is built.
+    """Lets `head_reads` choose the inputs of the output layer of `model`; call it once, after building the model.
 
-    What is not a target then costs nothing, and the scaling or capping that some architectures put behind the layer
-    still happens (calling body and head by hand would lose it). transformers' `logits_to_keep` selects whole columns.
+    Positions without a target then cost nothing. The scaling or capping of logits in some architectures still applies;
+    separate calls of body and head would lose it. transformers' `logits_to_keep` selects whole columns only.
     """
     head = model.get_output_embeddings()
     assert isinstance(head, nn.Module), f"{type(model).__name__} has no output layer"
@@ -32,7 +32,7 @@ def _reads_selection(_head: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tens
 
 @contextmanager
 def head_reads(select: _Select) -> Iterator[None]:
-    """Within it, in this thread alone, output layers read `select` of their hidden states (B, T, E)."""
+    """Within the block, in this thread, output layers read `select` of their hidden states (B, T, E)."""
     token = _selection.set(select)
     try:
         yield
@@ -41,5 +41,5 @@ def head_reads(select: _Select) -> Iterator[None]:
 
 
 def wide(logits: Tensor) -> Tensor:
-    """Logits as float32, or as they are where they are wider: sums of many small terms follow."""
+    """Returns the logits in float32, or in their own dtype where it is wider, for sums of many small terms."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))

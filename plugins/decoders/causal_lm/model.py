@@ -1,4 +1,4 @@
-"""The decoder: teacher forcing and generation from a prefix of embeddings and text."""
+"""The decoder: teacher forcing and generation after a prefix of vectors and text."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from .vocabulary import join_words, learn_vocabulary
 class LanguageModel(nn.Module):
     """A causal language model of transformers that continues vectors (B, P, E) and text.
 
-    A task prompt is a run of trained vectors, at first its tokens' embeddings, that stands right before the caption.
-    With LoRA the adapters and the task prompt are trainable, and the weights under the adapters are not.
+    The task prompt is a sequence of trainable vectors right before the caption, initialised with the embeddings of its
+    tokens. With LoRA only the adapters and the task prompt are trainable.
 
-    Raises `ComponentError` when the options do not fit the model, see `loading`.
+    Raises `ComponentError` when the options do not fit the model; see `loading`.
     """
 
     def __init__(self, config: LanguageModelConfig, *, assets: Path, is_restored: bool = False) -> None:
@@ -57,14 +57,14 @@ class LanguageModel(nn.Module):
             ids = self._encode([config.task_prompt])[0]
             if not ids:
                 raise ComponentError(
-                    "the task prompt has no token.", option="task_prompt", fix="Write words, or leave it out."
+                    "the task prompt has no tokens.", option="task_prompt", fix="Write words, or leave it out."
                 )
             self.task_prompt = nn.Parameter(self._embed(torch.tensor(ids)).detach().clone())  # (prompt tokens, E)
-        self.train()  # transformers hands out models in eval mode
+        self.train()  # transformers returns models in eval mode
 
     @classmethod
     def prepare(cls, config: LanguageModelConfig, *, captions: Iterable[str], assets: Path) -> None:
-        """Keeps tokenizer.json and the architecture (config.json) with the run; learns the vocabulary if asked to."""
+        """Saves tokenizer.json and the architecture (config.json) in `assets`; learns a "from-captions" vocabulary."""
         if config.tokenizer == "from-captions":
             tokenizer = learn_vocabulary(captions, config)
         else:
@@ -74,15 +74,15 @@ class LanguageModel(nn.Module):
 
     @classmethod
     def restore(cls, config: LanguageModelConfig, *, assets: Path) -> Self:
-        """Built to receive a checkpoint: published weights are read only where adapters stand on them."""
+        """Builds a decoder for the weights of a checkpoint; reads published weights only under adapters."""
         return cls(config, assets=assets, is_restored=True)
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
-        """Names of GPT-2's entries in a checkpoint of ClipCap or of its successors, and what they are called here.
+        """Maps the names of GPT-2's entries in a checkpoint of ClipCap or gpt2-image-captioning to those here.
 
-        None: known, and to be left out. Those are the causal masks that transformers once stored, and the output layer,
-        which is the token table.
+        Maps to None the entries to leave out: the causal masks that transformers once stored, and the output layer, whose
+        weights are the token table's.
         """
         renamed: dict[str, str | None] = {}
         for name in names:
@@ -100,7 +100,7 @@ class LanguageModel(nn.Module):
 
     @property
     def max_positions(self) -> int | None:
-        """Positions for prefix vectors, text and caption; those of the task prompt are taken off."""
+        """Positions for prefix vectors, text and caption, without those of the task prompt."""
         limit = self._num_positions
         return None if limit is None else limit - (0 if self.task_prompt is None else len(self.task_prompt))
 
@@ -129,15 +129,15 @@ class LanguageModel(nn.Module):
         return (weights[tokens.mask] * self._target_nll(prefix, tokens)).sum()
 
     def _target_nll(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
-        """Minus the log-probability of each token under the mask (targets,), row by row."""
+        """Returns the negative log-probability of each token under the mask (targets,), row by row."""
         return functional.cross_entropy(self.target_logits(prefix, tokens), tokens.ids[tokens.mask], reduction="none")
 
     def target_logits(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
-        """Logits (targets, V) for the tokens under the mask, row by row, float32 or wider."""
+        """Returns the logits (targets, V) of the tokens under the mask, row by row, float32 or wider."""
         before, is_before = self._before_caption(prefix)
-        ids = tokens.ids.masked_fill(~tokens.mask, 0)  # padding may hold anything, also what is no id
-        # The last column is only ever a target. Padding needs no attention mask: it stands to the right of all that is
-        # read, and attention is causal.
+        ids = tokens.ids.masked_fill(~tokens.mask, 0)  # padding may hold numbers that are no ids
+        # The last column is a target only. Padding needs no attention mask: it is to the right of every target, and
+        # attention is causal.
         inputs = torch.cat([before, self._embed(ids[:, :-1])], dim=1)  # (B, before + T - 1, E)
         if is_before is None:
             first = before.shape[1] - 1  # the position that predicts the first token
@@ -178,13 +178,13 @@ class LanguageModel(nn.Module):
 
     def _check_limits(self, num_given: int, options: GenerateOptions) -> None:
         limit = self._num_positions
-        most = None if limit is None else limit + 1 - num_given  # the last token is not read again
+        most = None if limit is None else limit + 1 - num_given  # the last token is never an input
         fix = f"Lower /generate/max_tokens to {most}." if most is None or most > 0 else "Shorten the texts."
         self._require_positions(num_given + options.max_tokens - 1, fix=fix)
         vocabulary = self.model.get_input_embeddings().weight.shape[0]
         if isinstance(options, AverageBeamOptions) and options.num_beams > vocabulary:
             raise IncompatibleComponents(
-                f"{options.num_beams} beams cannot begin with different tokens: the vocabulary has {vocabulary}.",
+                f"{options.num_beams} beams need as many first tokens, but the vocabulary has {vocabulary}.",
                 fix="Lower /generate/num_beams.",
             )
 
@@ -196,9 +196,9 @@ class LanguageModel(nn.Module):
             )
 
     def _before_caption(self, prefix: Prefix) -> tuple[Tensor, Tensor | None]:
-        """All that stands before the caption (B, before, E), and where in it there is something; None: everywhere.
+        """Returns the inputs before the caption (B, before, E) and their mask (B, before); None: no padding.
 
-        In the dtype of the token table: autocast may have narrowed the prefix.
+        The inputs have the dtype of the token table: autocast may have narrowed the prefix.
         """
         vectors = prefix.vectors.to(self.model.get_input_embeddings().weight.dtype)
         parts = [vectors]

@@ -1,7 +1,7 @@
 """Continues prefixes token by token: greedy, nucleus, beam search, and ClipCap's beam search.
 
-transformers' own `generate` always caches keys and values when it is given embeddings, and does not report the
-probabilities of the unprocessed model for less than the logits of every step; these loops do both, for every model.
+transformers' own `generate` cannot do two things that these loops do: run on embeddings without a cache of keys and
+values, and report the model's own log-probabilities without keeping the logits of every step.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from torch import Tensor
 
 from .steps import Steps
 
-# The next token (live,) from the logits (live, V), the numbers of the rows that are live, and the tokens they have so far.
+# Returns the next token (live,), given the logits (live, V), the numbers of the live rows, and their length so far.
 Choose: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Where captions end: at the token `stop_id`, or after `max_tokens`. Tokens in `suppressed` are never chosen."""
+    """The end of a caption, at the token `stop_id` or after `max_tokens`; `suppressed` tokens are never chosen."""
 
     stop_id: int
     max_tokens: int
     suppressed: tuple[int, ...] = ()
 
     def allowed(self, scores: Tensor) -> Tensor:
-        """Scores (..., V) with minus infinity for what must not be chosen."""
+        """Returns scores (..., V) with minus infinity for suppressed tokens."""
         if not self.suppressed:
             return scores
         return scores.index_fill(-1, torch.tensor(self.suppressed, device=scores.device), -torch.inf)
@@ -36,7 +36,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Continued:
-    """One caption: its ids, the model's log-probability of them, and the score it was ranked by."""
+    """One caption: its ids, their log-probability under the model, and the score that ranks it."""
 
     ids: list[int]
     log_prob: float
@@ -44,7 +44,7 @@ class Continued:
 
 
 def continue_rows(steps: Steps, choose: Choose, limits: Limits) -> list[Continued]:
-    """One token a step for every row, as `choose` picks it; rows that have stopped leave the batch."""
+    """Adds the token that `choose` picks to every row, step by step; finished rows leave the batch."""
     logits = steps.logits()
     ids = torch.full((len(logits), limits.max_tokens), limits.stop_id, device=logits.device)
     log_probs = logits.new_zeros(len(logits))
@@ -67,10 +67,10 @@ def continue_rows(steps: Steps, choose: Choose, limits: Limits) -> list[Continue
 
 
 def beam_search(steps: Steps, limits: Limits, *, num_beams: int, length_penalty: float) -> list[list[Continued]]:
-    """Captions of each image, best first. `steps` begins with `num_beams` equal rows an image.
+    """Returns the captions of each image, best first. `steps` begins with `num_beams` equal rows per image.
 
-    A caption that ends among the best `num_beams` is finished and ranks by log-probability / length ** length_penalty.
-    An image is done once `num_beams` are finished and its best open beam, ranked alike, is no better than the worst.
+    A caption that ends among the best `num_beams` is finished. Its score is log-probability / length ** length_penalty.
+    An image is done when it has `num_beams` finished captions and its best open beam scores no better than the worst.
     """
     logits = steps.logits()
     vocabulary = logits.shape[-1]
@@ -78,13 +78,13 @@ def beam_search(steps: Steps, limits: Limits, *, num_beams: int, length_penalty:
     finished: list[list[Continued]] = [[] for _ in range(num_images)]
     live = list(range(num_images))  # images that are not done
     totals = logits.new_full((num_images, num_beams), -torch.inf)
-    totals[:, 0] = 0.0  # the rows are equal: only one of them may be continued by the first tokens
+    totals[:, 0] = 0.0  # the rows are equal: the first tokens continue only one of them
     ids = torch.empty(num_images, num_beams, 0, dtype=torch.int64, device=logits.device)
     for length in range(1, limits.max_tokens + 1):
         if length > 1:
             logits = steps.logits()
         log_probs = limits.allowed(logits.log_softmax(-1)).view(len(live), num_beams, vocabulary)
-        # Of twice as many candidates as beams, at least `num_beams` do not end.
+        # Twice as many candidates as beams: at least `num_beams` of them do not end.
         count = min(2 * num_beams, num_beams * vocabulary)
         best, places = (totals[..., None] + log_probs).flatten(1).topk(count)  # (live, count)
         sources, tokens = places // vocabulary, places % vocabulary
@@ -111,7 +111,7 @@ def beam_search(steps: Steps, limits: Limits, *, num_beams: int, length_penalty:
 def _finish(
     finished: list[list[Continued]], live: list[int], ids: Tensor, totals: Tensor, ends: Tensor, divisor: float
 ) -> None:
-    """Adds what ends to each image's finished captions, and keeps the best of them, best first."""
+    """Adds the captions that end to each image's finished ones, and keeps the best `num_beams`, best first."""
     num_beams = ids.shape[1]
     rows = zip(live, ids.tolist(), totals.tolist(), ends.tolist(), strict=True)
     for image, captions, log_probs, has_ended in rows:
@@ -123,10 +123,10 @@ def _finish(
 
 
 def average_beam_search(steps: Steps, limits: Limits, *, num_beams: int, temperature: float) -> list[list[Continued]]:
-    """ClipCap's beam search (Mokady et al., 2021; `generate_beam` in its predict.py): best first, for each image.
+    """Returns the captions of each image, best first, by ClipCap's beam search (`generate_beam` in its predict.py).
 
-    Beams rank by the mean log-probability of their tokens under logits / temperature, at every step and not only at the
-    end. A stopped beam keeps its place as long as no open one beats it; the search ends when every beam has stopped.
+    At every step, beams rank by the mean log-probability of their tokens under logits / temperature. A stopped beam
+    keeps its place until an open beam beats it. The search ends when every beam has stopped.
     """
     log_probs = steps.logits().log_softmax(-1)
     num_images, vocabulary = len(log_probs) // num_beams, log_probs.shape[-1]
@@ -142,7 +142,7 @@ def average_beam_search(steps: Steps, limits: Limits, *, num_beams: int, tempera
         steps.extend(tokens.flatten(), (first_rows + origins).flatten())
         log_probs = steps.logits().log_softmax(-1)
         scaled = limits.allowed((log_probs / temperature).log_softmax(-1)).view(num_images, num_beams, -1)
-        # A stopped beam continues as itself: by one token, here 0, that costs nothing.
+        # A stopped beam continues as itself: token 0 adds nothing to its score.
         scaled = scaled.masked_fill(is_stopped[..., None], -torch.inf)
         scaled[..., 0] = scaled[..., 0].masked_fill(is_stopped, 0.0)
         lengths = lengths + ~is_stopped
@@ -160,10 +160,10 @@ def average_beam_search(steps: Steps, limits: Limits, *, num_beams: int, tempera
 
 
 def _take(values: Tensor, beams: Tensor) -> Tensor:
-    """Values (images, beams, ...) of the chosen beams (images, m) -> (images, m, ...)."""
+    """Selects beams (images, m) from values (images, beams, ...) -> (images, m, ...)."""
     return values[torch.arange(len(beams), device=beams.device)[:, None], beams]
 
 
 def _up_to(ids: list[int], stop_id: int) -> list[int]:
-    """Ids up to and with the first `stop_id`."""
+    """Returns the ids up to the first `stop_id`, inclusive."""
     return ids[: ids.index(stop_id) + 1] if stop_id in ids else ids

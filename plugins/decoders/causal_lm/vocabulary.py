@@ -1,4 +1,4 @@
-"""A small vocabulary learned from the training captions, and the way back from its words to English text."""
+"""Learns a small vocabulary from the training captions, and joins its words to English text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import LanguageModelConfig
 EOS, UNKNOWN = "[EOS]", "[UNK]"
 _INSIDE = "##"  # marks a subword that continues a word
 _CLITIC = r"'(?:s|t|m|d|re|ve|ll)\b"
-# Numbers with their points, words with their hyphens, what follows an apostrophe, and every other sign alone.
+# Numbers with their points, words with their hyphens, clitics with their apostrophe, and every other sign alone.
 _WORD = rf"\d+(?:[.,:]\d+)+|\w+(?:-\w+)*|{_CLITIC}|[^\w\s]"
 
 _BEFORE_SIGN = re.compile(rf" ([.,;:!?%)\]}}]|{_CLITIC}|'(?= |$))")
@@ -23,7 +23,7 @@ _SLASH = re.compile(r" / ")
 
 
 def learn_vocabulary(captions: Iterable[str], config: LanguageModelConfig) -> PreTrainedTokenizerFast:
-    """A tokenizer for lower-case words or subwords, punctuation apart; ids 0 and 1 are `EOS` and `UNKNOWN`."""
+    """Learns a tokenizer of lower-case words or subwords and punctuation; ids 0 and 1 are `EOS` and `UNKNOWN`."""
     extra = {}
     if config.vocabulary_unit == "words":
         model, trainer_class = models.WordLevel(unk_token=UNKNOWN), trainers.WordLevelTrainer
@@ -47,7 +47,7 @@ def learn_vocabulary(captions: Iterable[str], config: LanguageModelConfig) -> Pr
 
 
 def join_words(words: Sequence[str]) -> str:
-    """Words and signs of a learned vocabulary as text: "a man 's dog ." becomes "a man's dog."."""
+    """Joins words and signs of a learned vocabulary to text: "a man 's dog ." becomes "a man's dog."."""
     text = " ".join(words).replace(f" {_INSIDE}", "")
     text = _AFTER_OPENING.sub(r"\1", _BEFORE_SIGN.sub(r"\1", text))
     return _SLASH.sub("/", _QUOTED.sub(r'"\1"', text))

@@ -1,4 +1,4 @@
-"""CLIP models from wherever their weights are, built by open_clip, and the pixels that they read."""
+"""CLIP models built by open_clip, from a published tag, a file or a folder, and their transforms."""
 
 from .finder import find_clip
 from .models import build_both_towers, build_vision_tower

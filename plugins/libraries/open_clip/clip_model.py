@@ -1,4 +1,4 @@
-"""A CLIP model saved by transformers' `CLIPModel`, in open_clip's names. The same numbers come out."""
+"""Converts a model saved by transformers' `CLIPModel` to open_clip's names; it gives the same embeddings."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ _INNER = {
 }
 _QUERIES_KEYS_VALUES = {"self_attn.q_proj": "q", "self_attn.k_proj": "k", "self_attn.v_proj": "v"}
 _ACTIVATIONS = {"quick_gelu": True, "gelu": False}
+_FIX = "Save the whole model with CLIPModel.save_pretrained."
 
 
 def convert_architecture(saved: Mapping[str, object]) -> dict[str, object]:
-    """The content of config.json as `open_clip.CLIP` takes it.
+    """Converts the content of config.json to the arguments of `open_clip.CLIP`.
 
-    Without "text_cfg" where the text tower has another activation, which open_clip cannot build; the vision tower alone
-    can be. Raises `ComponentError` for an unknown activation.
+    Leaves "text_cfg" out when the activations of the two towers differ: open_clip cannot build both, but it can build
+    the vision tower. Raises `ComponentError` for an unknown activation.
     """
     config = CLIPConfig.from_dict(dict(saved))  # fills in the defaults that older files leave out
     vision, text = config.vision_config, config.text_config
@@ -79,7 +80,7 @@ def convert_architecture(saved: Mapping[str, object]) -> dict[str, object]:
 
 
 def _inner_sizes(tower: Any) -> dict[str, object]:
-    # open_clip cuts width * mlp_ratio down to a whole number; the half keeps it from cutting one off.
+    # open_clip truncates width * mlp_ratio to an integer; the added half guards against floating-point error.
     return {
         "mlp_ratio": (tower.intermediate_size + 0.5) / tower.hidden_size,
         "norm_kwargs": {"eps": tower.layer_norm_eps},
@@ -87,9 +88,9 @@ def _inner_sizes(tower: Any) -> dict[str, object]:
 
 
 def convert_state(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
-    """The state dict of both towers in open_clip's names; unknown names are kept, for strict loading to refuse.
+    """Renames the state dict of both towers to open_clip's names; keeps unknown names, which strict loading refuses.
 
-    Raises `BadCheckpoint` when it is not that of a whole `CLIPModel`.
+    Raises `BadCheckpoint` when `state` is not that of a whole `CLIPModel`.
     """
     converted: dict[str, Tensor] = {}
     parts: dict[tuple[str, str], dict[str, Tensor]] = {}
@@ -108,8 +109,14 @@ def convert_state(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:
             converted[_OUTER.get(name, name.replace("vision_model.", "visual."))] = value
     for (prefix, kind), qkv in parts.items():
         if set(qkv) != set("qkv"):
-            raise BadCheckpoint(f"{file} lacks a part of the attention of {prefix} ({kind}).", option="weights")
+            raise BadCheckpoint(
+                f"{file} lacks the {kind} of a query, key or value projection of {prefix}.",
+                option="weights",
+                fix=_FIX,
+            )
         converted[f"{prefix}.attn.in_proj_{kind}"] = torch.cat([qkv["q"], qkv["k"], qkv["v"]])
     if "visual_projection.weight" not in state:
-        raise BadCheckpoint(f"{file} has no visual_projection.weight: it is not a whole CLIPModel.", option="weights")
+        raise BadCheckpoint(
+            f"{file} has no visual_projection.weight: it is not a whole CLIPModel.", option="weights", fix=_FIX
+        )
     return converted

@@ -1,4 +1,4 @@
-"""Weights files of whole CLIP models: open_clip's, and OpenAI's own archives."""
+"""Reads the weights files of whole CLIP models: those of open_clip, and OpenAI's archives."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ _OPENAI_FACTS = ("input_resolution", "context_length", "vocab_size")  # buffers 
 
 
 def read_clip_file(file: Path) -> tuple[dict[str, Tensor], bool]:
-    """The state dict of both towers, and whether OpenAI wrote it (its models are quick-GELU)."""
+    """Returns the state dict of both towers, and whether OpenAI wrote the file (its models use quick-GELU).
+
+    Raises `BadCheckpoint` when the file cannot be read.
+    """
     if file.suffix != ".safetensors" and _is_torchscript(file):
         try:
             state = torch.jit.load(file, map_location="cpu").state_dict()  # its reader runs no Python
         except (RuntimeError, ValueError) as err:
-            raise BadCheckpoint(f"{file} cannot be read as a TorchScript archive: {err}", option="weights") from err
+            raise BadCheckpoint(
+                f"{file} cannot be read as a TorchScript archive: {err}",
+                option="weights",
+                fix="Download the file again, or name another one.",
+            ) from err
     else:
         state = read_weights(file)
     is_from_openai = _OPENAI_FACTS[0] in state

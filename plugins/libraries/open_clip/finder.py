@@ -1,4 +1,4 @@
-"""Where a CLIP model comes from: a published tag, a file, a folder, or nowhere (random)."""
+"""Finds a CLIP model: a published tag, a file, a folder, or random weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import open_clip
 from open_clip.transform import PreprocessCfg
 
-from ....core.protocols import ComponentError, MissingWeights, is_local_path, nearest
+from ....core.protocols import ComponentError, MissingWeights, is_local_path, suggestion
+from ..hub import how_to_download
 from .files import read_clip_file
 from .folders import read_clip_folder
 from .source import PREPROCESSING, ClipSource, only_preprocessing
@@ -31,7 +32,9 @@ def find_clip(model: str | Mapping[str, object] | None, weights: str) -> ClipSou
         return read_clip_folder(path)
     if model is None:
         raise ComponentError(
-            f"{path} is a file, which does not state its architecture.", option="model", fix='Set "model".'
+            f"{path} is a file, which does not state its architecture.",
+            option="model",
+            fix='Set "model" to the open_clip architecture of these weights.',
         )
     source = _named(model)
     if weights == "random":
@@ -44,15 +47,14 @@ def find_clip(model: str | Mapping[str, object] | None, weights: str) -> ClipSou
 
 
 def _named(model: str | Mapping[str, object]) -> ClipSource:
-    """The architecture without weights, and the preprocessing of all weights published for it, as far as they agree."""
+    """Returns an architecture without weights, and the preprocessing on which all weights published for it agree."""
     if not isinstance(model, str):
-        return ClipSource(model, "an architecture of its own")
+        return ClipSource(model, "a written-out architecture")
     known = open_clip.list_models()
     found = open_clip.get_model_config(model) if model in known else None
     if found is None:
-        close = nearest(model, known)
         raise ComponentError(
-            f'open_clip has no architecture "{model}".' + (f' Did you mean "{close}"?' if close else ""),
+            f'open_clip has no architecture "{model}". {suggestion(model, known)}'.rstrip(),
             option="model",
             fix="`python -c 'import open_clip; print(open_clip.list_models())'` lists them.",
         )
@@ -61,7 +63,7 @@ def _named(model: str | Mapping[str, object]) -> ClipSource:
 
 
 def _published_preprocessing(model: str) -> tuple[dict[str, object], dict[str, str]]:
-    """Fields in which all weights published for `model` agree; for the others, which of the weights differ."""
+    """Returns the fields on which all weights published for `model` agree, and a reason for each of the others."""
     tags = open_clip.list_pretrained_tags_by_model(model)
     published = {tag: only_preprocessing(open_clip.get_pretrained_cfg(model, tag)) for tag in tags}
     agreed, unsettled = {}, {}
@@ -87,7 +89,7 @@ def _disagreement(model: str, key: str, default: object, values: Mapping[str, ob
 
 def _from_openai(source: ClipSource) -> ClipSource:
     architecture = {**source.architecture, "quick_gelu": True}
-    # Without fields, open_clip's defaults stay, which are OpenAI's.
+    # Empty preprocessing keeps open_clip's defaults, which are OpenAI's.
     return replace(source, architecture=architecture, preprocessing={}, unsettled={})
 
 
@@ -95,9 +97,8 @@ def _from_tag(model: str | Mapping[str, object], tag: str, source: ClipSource) -
     known = open_clip.list_pretrained_tags_by_model(model) if isinstance(model, str) else []
     published = open_clip.get_pretrained_cfg(model, tag) if known else {}
     if not published:
-        close = nearest(tag, known)
         raise ComponentError(
-            f'no weights "{tag}" are published for this architecture.' + (f' Did you mean "{close}"?' if close else ""),
+            f'no weights "{tag}" are published for this architecture. {suggestion(tag, known)}'.rstrip(),
             option="weights",
             fix=f'Published: {", ".join(known) or "none"}. Or name a local file ("./clip.safetensors"), or "random".',
         )
@@ -105,12 +106,12 @@ def _from_tag(model: str | Mapping[str, object], tag: str, source: ClipSource) -
         file = Path(open_clip.download_pretrained(published))
     except (OSError, RuntimeError) as err:
         raise MissingWeights(
-            f'the weights "{tag}" of {model} are not on this machine and cannot be fetched ({type(err).__name__}).',
+            f'the weights "{tag}" of {model} are not on this machine and cannot be downloaded ({type(err).__name__}).',
             option="weights",
             fix=_where_to_put(published),
         ) from err
     state, is_from_openai = read_clip_file(file)
-    # The tag knows better than the architecture: "ViT-B-32" with the tag "openai" is a quick-GELU model.
+    # The tag overrides the architecture: "ViT-B-32" with the tag "openai" is a quick-GELU model.
     quick_gelu = published.get("quick_gelu", source.architecture.get("quick_gelu", False)) or is_from_openai
     return replace(
         source,
@@ -124,12 +125,13 @@ def _from_tag(model: str | Mapping[str, object], tag: str, source: ClipSource) -
 
 def _where_to_put(published: Mapping[str, str]) -> str:
     repository, _, name = published.get("hf_hub", "").rpartition("/")
-    if repository and not name:  # a whole repository, whose open_clip_config.json says what the weights need
+    if repository and not name:  # a whole repository, whose open_clip_config.json holds the architecture
         return (
-            f"`hf download {repository}`, where there is a network, fills the Hugging Face cache; copy that here.\n"
-            f'Or `hf download {repository} --local-dir clip`, and set "weights" to "./clip" in place of "model".'
+            f"{how_to_download(repository)}\n"
+            f'Or run `hf download {repository} --local-dir clip`, and set "weights" to "./clip" in place of "model".'
         )
     if repository:
-        return f'`hf download {repository} {name}`, and set "weights" to that file ("./{name}").'
-    activation = ' Its model must be named with "-quickgelu".' if published.get("quick_gelu") else ""
-    return f'Fetch {published["url"]} and set "weights" to the file ("./{Path(published["url"]).name}").{activation}'
+        return f'Run `hf download {repository} {name}`, and set "weights" to that file ("./{name}").'
+    activation = ' Name its model with "-quickgelu".' if published.get("quick_gelu") else ""
+    file = Path(published["url"]).name
+    return f'Download {published["url"]} and set "weights" to the file ("./{file}").{activation}'

@@ -1,4 +1,4 @@
-"""Folders of whole CLIP models: open_clip's form on the hub, or saved by transformers' `CLIPModel`."""
+"""Reads folders of whole CLIP models: in open_clip's format, or saved by transformers' `CLIPModel`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 _OPEN_CLIP_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_FIX = "Save the model again, or correct the file."
 
 
 def read_clip_folder(folder: Path) -> ClipSource:
-    """The model in `folder`. Raises `BadCheckpoint` when it is damaged, `ComponentError` when it has neither form."""
+    """Reads the model in `folder`.
+
+    Raises `BadCheckpoint` when it is damaged, `ComponentError` when it is in neither format.
+    """
     if (folder / "open_clip_config.json").is_file():
         return _from_open_clip(folder)
     if (folder / "config.json").is_file():
@@ -30,7 +34,7 @@ def read_clip_folder(folder: Path) -> ClipSource:
     raise ComponentError(
         f"{folder} has neither open_clip_config.json nor config.json.",
         option="weights",
-        fix="Name a folder that transformers' CLIPModel or open_clip has saved.",
+        fix="Name a folder that transformers' CLIPModel or open_clip saved.",
     )
 
 
@@ -38,7 +42,9 @@ def _from_open_clip(folder: Path) -> ClipSource:
     saved = _read_json(folder / "open_clip_config.json")
     architecture = saved.get("model_cfg", saved)
     if not isinstance(architecture, dict) or not {"embed_dim", "vision_cfg"} <= architecture.keys():
-        raise BadCheckpoint(f"{folder / 'open_clip_config.json'} lacks embed_dim or vision_cfg.", option="weights")
+        raise BadCheckpoint(
+            f"{folder / 'open_clip_config.json'} lacks embed_dim or vision_cfg.", option="weights", fix=_FIX
+        )
     file = _weights_file(folder, _OPEN_CLIP_WEIGHTS)
     preprocessing = only_preprocessing(saved.get("preprocess_cfg", {}))
     return ClipSource(architecture, "open_clip", read_clip_file(file)[0], str(file), preprocessing)
@@ -50,7 +56,7 @@ def _from_transformers(folder: Path) -> ClipSource:
         raise BadCheckpoint(
             f'{folder / "config.json"} describes a "{saved.get("model_type")}" model, not "clip".',
             option="weights",
-            fix='Encoder "vit" reads the vision models of transformers.',
+            fix='Use encoder "vit" for other vision models of transformers.',
         )
     file = _weights_file(folder, _TRANSFORMERS_WEIGHTS)
     state, processor = convert_state(read_weights(file), file), _processor(folder)
@@ -80,14 +86,14 @@ def _weights_file(folder: Path, names: tuple[str, ...]) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise ComponentError(f"{folder} holds none of {', '.join(names)}.", option="weights", fix="Put one of them there.")
+    raise ComponentError(f"{folder} has none of {', '.join(names)}.", option="weights", fix="Put one of them there.")
 
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text("utf-8"))
     except ValueError as err:
-        raise BadCheckpoint(f"{file} is not JSON: {err}", option="weights") from err
+        raise BadCheckpoint(f"{file} is not JSON: {err}", option="weights", fix=_FIX) from err
     if not isinstance(content, dict):
-        raise BadCheckpoint(f"{file} holds no JSON object.", option="weights")
+        raise BadCheckpoint(f"{file} does not hold a JSON object.", option="weights", fix=_FIX)
     return content

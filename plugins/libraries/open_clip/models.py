@@ -1,4 +1,4 @@
-"""CLIP models, or their vision towers alone, built by open_clip with the weights of a `ClipSource`."""
+"""Builds CLIP models, or their vision towers alone, with open_clip and the weights of a `ClipSource`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _VISION = "visual."
 
 
 def build_vision_tower(source: ClipSource) -> nn.Module:
-    """The vision tower in float32; the text tower is never built.
+    """Builds the vision tower in float32, without the text tower.
 
     Raises `ComponentError` for an architecture that open_clip cannot build, `BadCheckpoint` when the weights do not fit.
     """
@@ -39,13 +39,13 @@ def build_vision_tower(source: ClipSource) -> nn.Module:
 
 
 def build_both_towers(source: ClipSource) -> nn.Module:
-    """A model with `encode_image`, `encode_text`, `visual` and `context_length`, in float32.
+    """Builds a model with `encode_image`, `encode_text`, `visual` and `context_length`, in float32.
 
     Raises `ComponentError` for an architecture that open_clip cannot build, `BadCheckpoint` when the weights do not fit.
     """
     fields = {**source.architecture, "vision_cfg": _vision(source)}
     if not fields.get("text_cfg"):
-        raise ComponentError("this architecture describes no text tower.", option="model", fix='Add "text_cfg".')
+        raise ComponentError("this architecture has no text tower.", option="model", fix='Add "text_cfg".')
     kind: Callable[..., nn.Module] = open_clip.CLIP
     if fields.pop("custom_text", False):
         kind = open_clip.CoCa if "multimodal_cfg" in fields else open_clip.CustomTextCLIP
@@ -58,7 +58,7 @@ def build_both_towers(source: ClipSource) -> nn.Module:
 def _vision(source: ClipSource) -> dict[str, object]:
     vision = source.architecture["vision_cfg"]
     assert isinstance(vision, dict)
-    # Only known to towers of timm: never fetch weights for the tower alone.
+    # Read by timm's towers only: keeps them from downloading weights of their own.
     return {**vision, "timm_model_pretrained": False}
 
 
@@ -69,5 +69,5 @@ def _build(kind: Callable[..., nn.Module], **fields: object) -> nn.Module:
         raise ComponentError(
             f"open_clip cannot build this architecture: {err}",
             option="model",
-            fix="The documentation of open_clip lists the fields and which sizes must fit.",
+            fix="Correct its fields; open_clip's documentation lists them and the sizes that must match.",
         ) from err

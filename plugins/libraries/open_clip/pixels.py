@@ -1,4 +1,4 @@
-"""The pixels that a CLIP model reads, made of an image as the weights want it."""
+"""The transform of a CLIP model: an image to the pixels that the weights were trained on."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _KEEPS: Mapping[str, Callable[[int, int], Box]] = {
 def clip_transform(
     source: ClipSource, image_size: int | tuple[int, int], **chosen: object
 ) -> tuple[ImageTransform, str]:
-    """The transform of a source for a tower of this input size, and a text that changes whenever its pixels may.
+    """Returns the transform for a tower of this input size, and a text that differs whenever the pixels may differ.
 
-    `chosen`: mean, std or resize_mode in place of what the source states; None leaves that. A folder of transformers
-    gives the pixels of its own image processor, other sources those of open_clip, which resizes with PIL.
+    `chosen` replaces the mean, std or resize_mode of the source; None keeps it. A folder saved by transformers uses its
+    own image processor. Other sources use open_clip's transform, which resizes with PIL.
 
-    Raises `ComponentError` when an image processor makes pixels of another size than the tower reads.
+    Raises `ComponentError` when the pixels of an image processor do not have the size that the tower reads.
     """
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
     chosen = {key: value for key, value in chosen.items() if value is not None}
@@ -69,13 +69,13 @@ class _OpenClipPixels:
 
 
 def _thick_enough(image: Image.Image, side: int) -> Image.Image:
-    """The image, of which no side may shrink to nothing when the longer one becomes `side` pixels: open_clip fails then."""
+    """Thickens an image whose shorter side would shrink to 0 when the longer becomes `side` pixels: open_clip fails."""
     least = -(-max(image.size) // side)
     return image if min(image.size) >= least else image.resize((max(image.width, least), max(image.height, least)))
 
 
 def _changed(processor: Any, size: tuple[int, int], chosen: Mapping[str, object]) -> BaseImageProcessor:
-    """The processor with the options that the user chose in place of its own."""
+    """Returns the processor with the user's options in place of its own."""
     height, width = size
     changes = {ours: chosen[key] for key, ours in (("mean", "image_mean"), ("std", "image_std")) if key in chosen}
     if changes:

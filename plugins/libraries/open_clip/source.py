@@ -1,4 +1,4 @@
-"""A CLIP model that was found: architecture, weights and preprocessing."""
+"""The parts of a CLIP model: architecture, weights and preprocessing."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PREPROCESSING = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 
 @dataclass(frozen=True)
 class ClipSource:
-    """What it takes to build a CLIP model and its transform.
+    """The parts from which a CLIP model and its transform are built.
 
-    `architecture`: a model of open_clip, field by field (embed_dim, vision_cfg, quick_gelu; text_cfg where there is a
-    text tower); `name` is what people call it. `state`: the state dict of both towers in open_clip's names, None for
-    random weights; `origin` names it in messages. `preprocessing`: fields of open_clip's `PreprocessCfg`. `processor`:
-    the image processor of a folder saved by transformers, which then makes the pixels. `unsettled`: what nothing states
-    about the preprocessing, field by field, and why.
+    `architecture`: fields of an open_clip model file (embed_dim, vision_cfg, quick_gelu; text_cfg where there is a text
+    tower). `name`: its name in messages. `state`: the state dict of both towers in open_clip's names; None for random
+    weights. `origin`: the name of the weights in messages. `preprocessing`: fields of open_clip's `PreprocessCfg`.
+    `processor`: the image processor of a folder saved by transformers; where there is one, it makes the pixels.
+    `unsettled`: the preprocessing fields that no source states, each with the reason.
     """
 
     architecture: Mapping[str, object]
@@ -37,9 +37,9 @@ class ClipSource:
     unsettled: Mapping[str, str] = field(default_factory=dict)
 
     def warn_of_unsettled(self, *, chosen: Collection[str] = (), section: str | None = None) -> None:
-        """Warns of preprocessing that is only assumed (OpenAI's), unless the options `chosen` settle it.
+        """Warns (`CapfwWarning`) of preprocessing that is assumed to be OpenAI's and not set by the options `chosen`.
 
-        `section`: the pointer of the component in a spec, where its options can settle it.
+        `section`: the pointer of the component in the spec, where its options can set the preprocessing.
         """
         fields = [name for name in self.unsettled if name not in chosen]
         if not fields:
@@ -47,7 +47,7 @@ class ClipSource:
         reasons = " ".join(dict.fromkeys(self.unsettled[name] for name in fields))
         options = ", ".join(f"{section}/{name}" for name in fields)
         fix = (
-            f"Set {options} to what these weights were trained with."
+            f"Set {options} to the values that these weights were trained with."
             if section
             else "Name the tag of the weights, or a folder that states its preprocessing."
         )
@@ -55,5 +55,5 @@ class ClipSource:
 
 
 def only_preprocessing(facts: Mapping[str, object]) -> dict[str, object]:
-    """Those of `facts` that say how images are prepared; the size is the tower's."""
+    """Returns the preprocessing fields among `facts`, without the image size, which the tower determines."""
     return {key: facts[key] for key in PREPROCESSING if facts.get(key) is not None}

@@ -1,4 +1,4 @@
-"""ClipCap's Transformer mapper, as its published checkpoints need it."""
+"""ClipCap's own Transformer mapper, which its published checkpoints need."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from ....core.protocols import Component, FeatureKind, MapperConfig, hookimpl
 class ClipCapTransformerConfig(MapperConfig):
     """Options of ClipCap's Transformer mapper; the defaults are those of its published checkpoint."""
 
-    prefix_length: int = Field(40, ge=1, description="Prefix vectors per image (P): as many learned queries.")
-    num_image_tokens: int = Field(40, ge=1, description='Image tokens the embedding is unfolded into ("clip_length").')
-    num_layers: int = Field(8, ge=1, description="Layers.")
+    prefix_length: int = Field(40, ge=1, description="Prefix vectors per image (P), one per learned query.")
+    num_image_tokens: int = Field(
+        40, ge=1, description='Image tokens that the embedding is unfolded into ("clip_length" in ClipCap).'
+    )
+    num_layers: int = Field(8, ge=1, description="Transformer layers.")
     num_heads: int = Field(8, ge=1, description="Attention heads; must divide the decoder's width E.")
 
     def required_features(self) -> FeatureKind:
@@ -22,7 +24,7 @@ class ClipCapTransformerConfig(MapperConfig):
 
 @hookimpl
 def register_mappers() -> list[Component]:
-    """The mapper of this plugin."""
+    """Registers "clipcap-transformer"."""
     return [
         Component(
             name="clipcap-transformer",

@@ -8,33 +8,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....core.protocols import ComponentError, FeatureShape
+from ....core.protocols import FeatureShape
+from ...libraries.attention import require_fitting_heads
 from ...libraries.clipcap import CLIPCAP, TRANSFORMER, renamed
 from . import ClipCapTransformerConfig
 
-_MLP_RATIO = 2  # in all of ClipCap's code
+_MLP_RATIO = 2  # ClipCap's code never changes it
 
 
 class ClipCapTransformerMapper(nn.Module):
     """Maps features (B, 1, D) float32 to a prefix (B, P, E) float32.
 
-    The embedding is unfolded into image tokens, the learned prefix queries stand after them, and the prefix is read at
-    their places, without a final norm. ClipCap (Mokady et al., 2021), section 3.2: 8 layers and 8 heads there.
+    One linear map unfolds the embedding into image tokens, and the learned prefix queries follow them. The prefix is the
+    output at the queries, without a final norm. ClipCap (Mokady et al., 2021), section 3.2, uses 8 layers and 8 heads.
 
-    Raises `IncompatibleComponents` when there is more than one token an image, `ComponentError` when the heads do not
-    divide E.
+    Raises `IncompatibleComponents` when the encoder emits more than one token per image, `ComponentError` when the heads
+    do not divide E.
     """
 
     def __init__(self, config: ClipCapTransformerConfig, *, features: FeatureShape, embed_dim: int) -> None:
         super().__init__()
         features.require_pooled(needed_by="clipcap-transformer")
-        if embed_dim % config.num_heads:
-            divisors = [str(n) for n in range(1, embed_dim + 1) if embed_dim % n == 0]
-            raise ComponentError(
-                f"{config.num_heads} heads do not divide the decoder's width {embed_dim}.",
-                option="num_heads",
-                fix=f"Use one of {', '.join(divisors)}.",
-            )
+        require_fitting_heads(config.num_heads, embed_dim)
         self.prefix_length, self.embed_dim = config.prefix_length, embed_dim
         self.num_image_tokens = config.num_image_tokens
         self.project = nn.Linear(features.dim, config.num_image_tokens * embed_dim)
@@ -49,12 +44,12 @@ class ClipCapTransformerMapper(nn.Module):
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
-        """Names of this mapper's entries in a checkpoint of ClipCap, and their names here."""
+        """Maps the names of this mapper's entries in a checkpoint of ClipCap to their names here."""
         return renamed(names, CLIPCAP, TRANSFORMER)
 
 
 class _Layer(nn.Module):
-    """Pre-norm attention and MLP, each added to its input (B, T, E)."""
+    """Pre-norm attention and MLP (B, T, E), each with a residual connection."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
@@ -71,7 +66,7 @@ class _Layer(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Self-attention whose queries, keys and values have no bias, which `nn.MultiheadAttention` cannot have alone."""
+    """Self-attention with a bias in the output projection only; `nn.MultiheadAttention` has all biases or none."""
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ class LinearConfig(MapperConfig):
 
 @hookimpl
 def register_mappers() -> list[Component]:
-    """The mapper of this plugin."""
+    """Registers "linear"."""
     return [
         Component(
             name="linear",

@@ -11,7 +11,7 @@ from . import LinearConfig
 class LinearMapper(nn.Module):
     """Maps features (B, 1, D) float32 to a prefix (B, P, E) float32.
 
-    Raises `IncompatibleComponents` when there is more than one token an image.
+    Raises `IncompatibleComponents` when the encoder emits more than one token per image.
     """
 
     def __init__(self, config: LinearConfig, *, features: FeatureShape, embed_dim: int) -> None:

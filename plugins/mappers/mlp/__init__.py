@@ -19,13 +19,13 @@ class MlpConfig(MapperConfig):
 
 @hookimpl
 def register_mappers() -> list[Component]:
-    """The mapper of this plugin."""
+    """Registers "mlp"."""
     return [
         Component(
             name="mlp",
             config=MlpConfig,
             target=f"{__name__}.model:MlpMapper",
-            summary="Two layers with tanh between, from the pooled embedding to the prefix.",
+            summary="Two layers with a tanh between them, from the pooled embedding to the prefix.",
             example=MlpConfig(prefix_length=2),
             starter=MlpConfig(prefix_length=10),
             is_recommended=True,

@@ -16,7 +16,7 @@ class MlpMapper(nn.Module):
 
     ClipCap (Mokady et al., 2021), section 3.2.
 
-    Raises `IncompatibleComponents` when there is more than one token an image.
+    Raises `IncompatibleComponents` when the encoder emits more than one token per image.
     """
 
     def __init__(self, config: MlpConfig, *, features: FeatureShape, embed_dim: int) -> None:
@@ -32,6 +32,6 @@ class MlpMapper(nn.Module):
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
-        """Names of this mapper's entries in a checkpoint of ClipCap or gpt2-image-captioning, and their names here."""
+        """Maps the names of this mapper's entries in a checkpoint of ClipCap or gpt2-image-captioning to those here."""
         names = list(names)
         return {**renamed(names, CLIPCAP, MLP), **renamed(names, NOTEBOOKS, MLP)}

@@ -10,29 +10,30 @@ from ....core.protocols import Component, FeatureKind, MapperConfig, hookimpl
 class PerceiverConfig(MapperConfig):
     """Options of the Perceiver mapper."""
 
-    prefix_length: int = Field(32, ge=1, description="Prefix vectors per image (P): as many learned queries.")
+    prefix_length: int = Field(32, ge=1, description="Prefix vectors per image (P), one per learned query.")
     num_layers: int = Field(2, ge=1, description="Layers of cross-attention and feed-forward.")
     num_heads: int = Field(8, ge=1, description="Attention heads; must divide the decoder's width E.")
     mlp_ratio: float = Field(4.0, gt=0, description="Width of the feed-forward part, in multiples of E.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout while training.")
     position_embeddings: bool = Field(
-        False, description="Add a learned position to each patch token, for grids of a CNN, which carry none."
+        False,
+        description="Add a learned position embedding to each patch token. The grid of a CNN needs it: it has none.",
     )
 
     def required_features(self) -> FeatureKind:
-        """There must be something to choose from."""
+        """Patch tokens: with a single embedding there is nothing to attend to."""
         return "tokens"
 
 
 @hookimpl
 def register_mappers() -> list[Component]:
-    """The mapper of this plugin."""
+    """Registers "perceiver"."""
     return [
         Component(
             name="perceiver",
             config=PerceiverConfig,
             target=f"{__name__}.model:PerceiverMapper",
-            summary="Learned queries cross-attend to patch tokens: cost grows with N, not with its square.",
+            summary="Learned queries cross-attend to patch tokens; the cost grows linearly with N.",
             example=PerceiverConfig(prefix_length=2, num_layers=1, num_heads=2),
             source="Perceiver Resampler of Flamingo (Alayrac et al., 2022, arXiv 2204.14198), section 3.1 and figure 5",
         )

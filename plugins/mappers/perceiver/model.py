@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ....core.protocols import ComponentError, FeatureShape, IncompatibleComponents
+from ....core.protocols import FeatureShape, IncompatibleComponents
+from ...libraries.attention import require_fitting_heads
 from . import PerceiverConfig
 
 
@@ -13,7 +14,7 @@ class PerceiverMapper(nn.Module):
     """Maps features (B, N, D) float32 to a prefix (B, P, E) float32.
 
     Flamingo (Alayrac et al., 2022), figure 5: in each layer the queries attend to the image tokens and to themselves.
-    Here without time embeddings, with GELU in place of squared ReLU.
+    This mapper has no time embeddings, and GELU in place of squared ReLU.
 
     Raises `IncompatibleComponents` for a pooled embedding, `ComponentError` when the heads do not divide E.
     """
@@ -40,7 +41,7 @@ class PerceiverMapper(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Queries (B, P, E) read tokens (B, N, E) and themselves; then a feed-forward part. Both pre-norm and added."""
+    """Attention from queries (B, P, E) to tokens (B, N, E) and queries, then an MLP; both pre-norm and residual."""
 
     def __init__(self, config: PerceiverConfig, width: int) -> None:
         super().__init__()
@@ -68,10 +69,4 @@ def _check(config: PerceiverConfig, features: FeatureShape, embed_dim: int) -> N
             f'"perceiver" reads patch tokens, but the encoder emits one pooled embedding (B, 1, {features.dim}).',
             fix='Set /encoder/features to "tokens", or use mapper "mlp" or "transformer".',
         )
-    if embed_dim % config.num_heads:
-        divisors = [str(n) for n in range(1, embed_dim + 1) if embed_dim % n == 0]
-        raise ComponentError(
-            f"{config.num_heads} heads do not divide the decoder's width {embed_dim}.",
-            option="num_heads",
-            fix=f"Use one of {', '.join(divisors)}.",
-        )
+    require_fitting_heads(config.num_heads, embed_dim)

@@ -12,16 +12,17 @@ from ....core.protocols import Component, FeatureKind, MapperConfig, hookimpl
 class TransformerConfig(MapperConfig):
     """Options of the Transformer mapper."""
 
-    prefix_length: int = Field(10, ge=1, description="Prefix vectors per image (P): as many learned queries.")
+    prefix_length: int = Field(10, ge=1, description="Prefix vectors per image (P), one per learned query.")
     num_image_tokens: int | None = Field(
         None,
         ge=1,
-        description="Image tokens a pooled embedding is unfolded into; null: as many as the prefix has, or the "
-        "encoder's own where it emits patch tokens. A number needs a pooled embedding.",
+        description="Image tokens that a pooled embedding is unfolded into; null: the prefix length. For pooled "
+        "embeddings only: patch tokens keep their number.",
     )
     position_embeddings: bool = Field(
         False,
-        description="Add a learned position to each patch token, for grids of a CNN, which carry none. Needs tokens.",
+        description="Add a learned position embedding to each patch token. The grid of a CNN needs it: it has none. For "
+        "patch tokens only.",
     )
     num_layers: int = Field(8, ge=1, description="Encoder layers.")
     num_heads: int = Field(8, ge=1, description="Attention heads; must divide the decoder's width E.")
@@ -32,12 +33,12 @@ class TransformerConfig(MapperConfig):
     def _one_kind_of_features(self) -> Self:
         if self.position_embeddings and self.num_image_tokens is not None:
             raise ValueError(
-                "num_image_tokens is for pooled embeddings, position_embeddings for tokens: leave one out."
+                "num_image_tokens needs a pooled embedding, and position_embeddings needs patch tokens: leave one out."
             )
         return self
 
     def required_features(self) -> FeatureKind | None:
-        """Both kinds, unless an option has a meaning for one only."""
+        """Both kinds, unless an option works with one of them only."""
         if self.num_image_tokens is not None:
             return "pooled"
         return "tokens" if self.position_embeddings else None
@@ -45,7 +46,7 @@ class TransformerConfig(MapperConfig):
 
 @hookimpl
 def register_mappers() -> list[Component]:
-    """The mapper of this plugin."""
+    """Registers "transformer"."""
     return [
         Component(
             name="transformer",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ....core.protocols import ComponentError, FeatureShape
+from ...libraries.attention import require_fitting_heads
 from ...libraries.clipcap import NOTEBOOKS, TRANSFORMER, renamed
 from . import TransformerConfig
 
@@ -15,9 +16,9 @@ from . import TransformerConfig
 class TransformerMapper(nn.Module):
     """Maps features (B, N, D) float32 to a prefix (B, P, E) float32.
 
-    A pooled embedding (N = 1) is unfolded by one linear map into `num_image_tokens` tokens of width E; patch tokens are
-    projected to E one by one. The learned prefix queries (P, E) stand after them, and the prefix is read at their
-    places, without a final norm. ClipCap (Mokady et al., 2021), section 3.2, with pre-norm layers of `torch.nn`.
+    One linear map unfolds a pooled embedding (N = 1) into `num_image_tokens` tokens of width E, or projects each patch
+    token to E. The learned prefix queries (P, E) follow the tokens. The prefix is the output at the queries, without a
+    final norm. ClipCap (Mokady et al., 2021), section 3.2, with pre-norm layers of `torch.nn`.
 
     Raises `ComponentError` for options that do not fit E or the features.
     """
@@ -33,7 +34,7 @@ class TransformerMapper(nn.Module):
         self.positions = (
             nn.Parameter(0.02 * torch.randn(features.num_tokens, embed_dim)) if config.position_embeddings else None
         )
-        # Not nn.TransformerEncoder: it copies one layer, so that all of them would start with the same weights.
+        # nn.TransformerEncoder copies one layer, so all its layers would start with the same weights.
         self.layers = nn.Sequential(
             *(
                 nn.TransformerEncoderLayer(
@@ -58,23 +59,17 @@ class TransformerMapper(nn.Module):
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> dict[str, str | None]:
-        """Names of this mapper's entries in a checkpoint of gpt2-image-captioning, and their names here."""
+        """Maps the names of this mapper's entries in a checkpoint of gpt2-image-captioning to their names here."""
         return renamed(names, NOTEBOOKS, TRANSFORMER)
 
 
 def _check(config: TransformerConfig, features: FeatureShape, embed_dim: int) -> None:
-    if embed_dim % config.num_heads:
-        divisors = [str(n) for n in range(1, embed_dim + 1) if embed_dim % n == 0]
-        raise ComponentError(
-            f"{config.num_heads} heads do not divide the decoder's width {embed_dim}.",
-            option="num_heads",
-            fix=f"Use one of {', '.join(divisors)}.",
-        )
+    require_fitting_heads(config.num_heads, embed_dim)
     if config.num_image_tokens is not None:
         features.require_pooled(needed_by="transformer with num_image_tokens")
     if config.position_embeddings and features.num_tokens == 1:
         raise ComponentError(
-            "one pooled embedding has no positions.",
+            "the encoder emits one pooled embedding per image, which has no positions.",
             option="position_embeddings",
             fix='Leave it out, or set /encoder/features to "tokens".',
         )
