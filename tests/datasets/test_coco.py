@@ -103,10 +103,10 @@ def test_counts_images_without_captions(images: Path) -> None:
         (entries(images=[{"id": 7, "file_name": None}]), ["/images/0", "`file_name` must be a string"]),
         (entries(annotations=[{"image_id": 7, "caption": 5}]), ["/annotations/0", "`caption` must be a string"]),
         (entries(annotations=[{"image_id": 7, "caption": " \n"}]), ["captions are empty (1): /annotations/0"]),
-        (entries(images=entries()["images"][:1] * 2), ["image ids stand twice in `images` (1): 7", "one entry"]),
+        (entries(images=entries()["images"][:1] * 2), ["image ids are in `images` more than once (1): 7", "one entry"]),
         (
             entries(annotations=[{"image_id": i, "caption": "x"} for i in range(20, 27)]),
-            ["captions are of image ids that are not in `images` (7): 20, 21, 22, 23, 24, ..."],
+            ["captions have image ids that are not in `images` (7): 20, 21, 22, 23, 24 and 2 more."],
         ),
         (entries(annotations=[]), ["no image has a caption"]),
     ],
@@ -155,9 +155,9 @@ def test_one_file_is_divided_by_shares(tmp_path: Path) -> None:
     assert divided(seed=1) != first
     assert list(divided(test=0)) == ["train", "val"]
     for options, said in (
-        ({"all": part}, "all needs shares"),
-        ({"train": part, "shares": {}}, "shares divide the images of all"),
-        ({"all": part, "val": part, "shares": {}}, "all already holds every split"),
+        ({"all": part}, '"all" needs shares'),
+        ({"train": part, "shares": {}}, '"shares" divides the images of "all"'),
+        ({"all": part, "val": part, "shares": {}}, '"all" already holds every split'),
         ({}, "name at least one split"),
     ):
         with pytest.raises(ValidationError, match=said):

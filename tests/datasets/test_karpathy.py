@@ -62,7 +62,7 @@ def test_reads_flickr8k_with_a_folder_per_split(shared_data: Path) -> None:
         KarpathyDataset(KarpathyConfig.model_validate(options))
     assert f"image files are not in {root / 'images'} (7500)" in str(caught.value)
     assert "and 7480 more" in str(caught.value)
-    assert 'They are all there with /data/subfolders "split".' in str(caught.value)
+    assert 'Set /data/subfolders to "split"' in str(caught.value)
 
 
 def test_a_repeated_caption_is_a_notice_and_every_copy_a_reference(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_names_every_entry_at_fault(tmp_path: Path) -> None:
     ("images", "said"),
     [
         ('{"images": \n x}', "line 2, column 2: not JSON"),
-        ("[]", "not Karpathy's format"),
-        ([], "not Karpathy's format"),
-        ([COCO[0], COCO[0]], "images stand more than once, by cocoid (1):\n  301"),
+        ("[]", "not in Karpathy's format"),
+        ([], "not in Karpathy's format"),
+        ([COCO[0], COCO[0]], "images are in the file more than once, by cocoid (1):\n  301"),
         ([image(309, "test")], "(1):\n  val2014/309.jpg\n  Correct /data/images."),
     ],
 )

@@ -129,7 +129,7 @@ def test_csv_names_every_bad_row_at_once(images: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{images.parent / 'captions.csv'}: 6 rows are wrong."
     assert [line.strip() for line in lines[1:-1]] == [row.format(images=images) for row in BAD_ROWS]
-    assert lines[-1].strip().startswith("Save the table as UTF-8. Correct what is wrong, or set /data/on_bad_row to")
+    assert lines[-1].strip().startswith("Save the table as UTF-8. Correct the rows, or set /data/on_bad_row to")
 
 
 def test_csv_leaves_bad_rows_out_when_told_to_and_says_which(images: Path) -> None:
@@ -182,7 +182,7 @@ def test_long_lists_are_cut(images: Path) -> None:
             "file,caption,split\na.jpg,x,val\na.jpg,y,test\n",
             ["line 3: a.jpg is in val in an earlier row, in test here"],
         ),
-        ("file,caption,image_id\na.jpg,x,1\nb.jpg,y,1\n", ["line 3: image id 1 is of a.jpg in an earlier row"]),
+        ("file,caption,image_id\na.jpg,x,1\nb.jpg,y,1\n", ["line 3: image id 1 belongs to a.jpg in an earlier row"]),
         ("file,caption,image_id\na.jpg,x,1\na.jpg,y,2\n", ["line 3: a.jpg has image id 1 in an earlier row, 2 here"]),
         ("f\xefle,caption\n".encode("latin-1"), ["line 1", "Save the table as UTF-8"]),
     ],
@@ -290,8 +290,8 @@ def test_shares_and_splits_of_the_table_contradict_each_other(images: Path) -> N
     ("options", "said"),
     [
         ({}, "name a table"),
-        ({"captions": "t.csv", "val": "t.csv"}, "captions already holds every split"),
-        ({"train": "t.csv", "shares": {}}, "shares divide the table captions"),
+        ({"captions": "t.csv", "val": "t.csv"}, '"captions" already holds every split'),
+        ({"train": "t.csv", "shares": {}}, '"shares" divides the table "captions"'),
         ({"captions": "t.csv", "shares": {"val": 0.5, "test": 0.5}}, "val and test together take 1 of the images"),
         ({"captions": "t.csv", "delimiter": ";;"}, "pattern"),
         ({"captions": "none.csv"}, "there is no file at"),

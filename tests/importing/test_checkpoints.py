@@ -312,7 +312,7 @@ def test_parts_that_do_not_fit_are_refused_by_name(seed: Original, case: dict[st
 
 def test_a_mapping_network_of_no_width_is_refused() -> None:
     shapes = {"mapping_network.prefix_const": (0, 0), "mapping_network.linear.weight": (0, 8)}
-    with pytest.raises(BadCheckpoint, match="lacks an entry, or has one of another shape"):
+    with pytest.raises(BadCheckpoint, match="lacks an entry, or has one with another shape"):
         Gpt2ImageCaptioningImporter(ClipCapConfig()).checkpoint(shapes, None)
 
 

@@ -194,7 +194,7 @@ def test_embeddings_that_are_no_table_are_refused(shape: tuple[int, ...], tmp_pa
     with pytest.raises(BadCheckpoint, match="does not hold ClipCap's features"):
         ClipCapImporter(ClipCapConfig()).features(tmp_path / "a.pkl")
     torch.save({"filenames": 4, "embeddings": torch.zeros(4, 2)}, tmp_path / "a.pt")
-    with pytest.raises(BadCheckpoint, match="one embedding a file name"):
+    with pytest.raises(BadCheckpoint, match="one embedding per file name"):
         Gpt2ImageCaptioningImporter(ClipCapConfig()).features(tmp_path / "a.pt")
 
 
@@ -221,7 +221,7 @@ def test_a_pickle_with_code_is_refused_and_never_run(tmp_path: Path) -> None:
     code = tmp_path / "code.pkl"
     code.write_bytes(pickle.dumps({"clip_embedding": torch.zeros(1, 2), "captions": Boom(ran)}))
     with pytest.raises(
-        BadCheckpoint, match=r"cannot be read safely: it asks for (posix|nt)\.mkdir, which is no tensor"
+        BadCheckpoint, match=r"cannot be read safely: it asks for (posix|nt)\.mkdir, which is not part of a tensor"
     ):
         importer.features(code)
     torch.save(Boom(ran), tmp_path / "inner", _use_new_zipfile_serialization=False)
@@ -233,7 +233,7 @@ def test_a_pickle_with_code_is_refused_and_never_run(tmp_path: Path) -> None:
     assert ran.exists()
     torch.save({"filenames": Boom(ran), "embeddings": 1}, tmp_path / "code.pt")
     ran.rmdir()
-    with pytest.raises(BadCheckpoint, match="code is never run"):
+    with pytest.raises(BadCheckpoint, match="capfw never runs code"):
         Gpt2ImageCaptioningImporter(ClipCapConfig()).features(tmp_path / "code.pt")
     assert not ran.exists()
     code.write_bytes(b"\x80\x04 damaged")

@@ -1,4 +1,4 @@
-"""COCO data set: captions in COCO's JSON format, and a folder of images, per split."""
+"""COCO data set: captions in COCO's JSON format and a folder of images, for each split or to be divided."""
 
 from __future__ import annotations
 
@@ -22,40 +22,44 @@ from ....core.protocols import (
 
 
 class CocoSplit(ComponentConfig):
-    """Where one split is."""
+    """The files of one split."""
 
-    images: InputFolder = Field(description="Folder that `file_name` in the captions file is relative to.")
+    images: InputFolder = Field(
+        description="Folder of the images; each `file_name` in the captions file is relative to it."
+    )
     captions: InputFile = Field(description="Captions file: JSON with `images` and `annotations`.")
     limit: int | None = Field(None, ge=1, description="Use only the first images of the file; null uses all.")
 
 
 class CocoConfig(DatasetConfig):
-    """The splits there are."""
+    """Options of data set "coco": the files of each split, or one file to divide."""
 
     train: CocoSplit | None = Field(None, description="Training images.")
-    val: CocoSplit | None = Field(None, description="Validation images, which pick the best checkpoint.")
+    val: CocoSplit | None = Field(None, description="Validation images, which select the best checkpoint.")
     test: CocoSplit | None = Field(None, description="Test images, scored once at the end.")
     all: CocoSplit | None = Field(
-        None, description="Images of every split, divided by `shares`; in place of the others."
+        None, description="Images of all splits, divided by `shares`; replaces train, val and test."
     )
-    shares: Shares | None = Field(None, description="How to divide the images of `all`.")
+    shares: Shares | None = Field(
+        None, description="Shares of the images of `all` for val and test; the rest is for training."
+    )
 
     @model_validator(mode="after")
     def _splits_or_shares(self) -> Self:
         per_split = [name for name in ("train", "val", "test") if getattr(self, name) is not None]
         if self.all and per_split:
-            raise ValueError(f"all already holds every split: leave it out, or {', '.join(per_split)}.")
+            raise ValueError(f'"all" already holds every split: leave it out, or leave out {", ".join(per_split)}.')
         if self.all and not self.shares:
-            raise ValueError('all needs shares, to be divided: set "shares" to {"val": 0.1, "test": 0.1}.')
+            raise ValueError('"all" needs shares: set "shares" to {"val": 0.1, "test": 0.1}.')
         if self.shares and not self.all:
-            raise ValueError("shares divide the images of all; train, val and test are splits already.")
+            raise ValueError('"shares" divides the images of "all": remove it, or name the file as "all".')
         if not self.all and not per_split:
-            raise ValueError("name at least one split: train, val or test; or all, with shares.")
+            raise ValueError('name at least one split: train, val or test; or "all", with "shares".')
         return self
 
     @classmethod
     def for_files(cls, *, images: Path, captions: Path) -> Self | None:
-        """One file in COCO's format, to be divided."""
+        """Returns the options for one file in COCO's format, to be divided; None for any other file."""
         try:
             content = read_json(captions)
         except DataError:
@@ -66,8 +70,8 @@ class CocoConfig(DatasetConfig):
 
 
 def _write_example(folder: Path) -> CocoConfig:
-    """Three images a split, two captions each."""
-    from PIL import Image  # only here: this half is light
+    """Writes three images per split, with two captions each."""
+    from PIL import Image  # imported here: this half stays light
 
     parts = {}
     for first, split in ((1, "train"), (11, "val"), (21, "test")):
@@ -89,7 +93,7 @@ def _write_example(folder: Path) -> CocoConfig:
 
 @hookimpl
 def register_datasets() -> list[Component]:
-    """The data set "coco"."""
+    """Registers "coco"."""
     nowhere = CocoSplit.model_construct(
         images=Path("images/train"), captions=Path("annotations/captions_train.json"), limit=None
     )
@@ -98,7 +102,7 @@ def register_datasets() -> list[Component]:
             name="coco",
             config=CocoConfig,
             target=f"{__name__}.model:CocoDataset",
-            summary="COCO captions JSON and an image folder, per split or to be divided.",
+            summary="COCO captions JSON and an image folder, for each split or to be divided.",
             example=CocoConfig.model_construct(train=nowhere),
             write_example=_write_example,
             source="Microsoft COCO Captions (Chen et al., 2015, arXiv 1504.00325)",

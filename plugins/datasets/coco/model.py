@@ -14,6 +14,7 @@ from ....core.protocols import (
     ImageId,
     Sample,
     Shares,
+    listed,
     missing_files,
     read_json,
     warn_of_repeated_captions,
@@ -27,9 +28,9 @@ _NUM_SHOWN = 5
 class CocoDataset:
     """Samples of COCO captions files (2014, 2017 or your own), in the order of their `images`.
 
-    White space within a caption, line feeds too, becomes one space; captions that repeat are kept. Warns
-    (`CapfwWarning`) of them, and of images without captions, which are left out. Raises `DataError`, naming the file
-    and the first entries at fault, for anything else that does not hold together, a missing image file included.
+    White space within a caption, line feeds included, becomes one space. Warns (`CapfwWarning`) of repeated captions,
+    which are kept, and of images without captions, which are left out. Raises `DataError`, with the file and the first
+    entries at fault, for any other inconsistency and for missing image files.
     """
 
     def __init__(self, config: CocoConfig) -> None:
@@ -62,14 +63,15 @@ def _read_split(part: CocoSplit) -> list[Sample]:
     if not captioned:
         raise DataError("no image has a caption.", where=str(file), fix=_FORM)
     if num_bare := len(file_names) - len(captioned):
-        warnings.warn(f"{file}: {num_bare} of {len(file_names)} images have no caption: left out.", CapfwWarning, 2)
+        message = f"{file}: {num_bare} of {len(file_names)} images have no caption and are left out."
+        warnings.warn(message, CapfwWarning, stacklevel=2)
     kept = captioned[: part.limit]
     missing = missing_files(part.images, (file_names[image_id] for image_id in kept))
     _refuse(
         [file_names[image_id] for image_id in kept if file_names[image_id] in missing],
         f"image files are not in {part.images}",
         file,
-        'Correct "images", the folder that every `file_name` is relative to, or put the files there.',
+        'Correct "images", the folder to which every `file_name` is relative, or put the files there.',
     )
     samples = [
         Sample(
@@ -100,7 +102,7 @@ def _file_names(images: list[dict[str, Any]], file: Path) -> dict[ImageId, str]:
         if image["id"] in file_names:
             repeated.append(image["id"])
         file_names[image["id"]] = image["file_name"]
-    _refuse(repeated, "image ids stand twice in `images`", file, "Give every image one entry.")
+    _refuse(repeated, "image ids are in `images` more than once", file, "Give every image one entry.")
     return file_names
 
 
@@ -117,12 +119,12 @@ def _captions(
             empty.append(f"/annotations/{index}")
         else:
             captions.setdefault(annotation["image_id"], []).append(text)
-    _refuse(unknown, "captions are of image ids that are not in `images`", file, "Add the images or drop the captions.")
+    fix = "Add the images, or remove the captions."
+    _refuse(unknown, "captions have image ids that are not in `images`", file, fix)
     _refuse(empty, "captions are empty", file, "Write them, or remove their entries.")
     return captions
 
 
 def _refuse(at_fault: Sequence[object], what: str, file: Path, fix: str) -> None:
     if at_fault:
-        shown = ", ".join(map(str, at_fault[:_NUM_SHOWN])) + (", ..." if len(at_fault) > _NUM_SHOWN else "")
-        raise DataError(f"{what} ({len(at_fault)}): {shown}.", where=str(file), fix=fix)
+        raise DataError(f"{what} ({len(at_fault)}): {listed(at_fault, _NUM_SHOWN)}.", where=str(file), fix=fix)

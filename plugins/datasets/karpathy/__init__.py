@@ -1,4 +1,4 @@
-"""Karpathy's splits: one JSON file (dataset_coco.json, dataset_flickr8k.json, dataset_flickr30k.json) and the images."""
+"""Karpathy's splits: one JSON file (dataset_coco.json, dataset_flickr8k.json, dataset_flickr30k.json) and its images."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from ....core.protocols import Component, DataError, DatasetConfig, InputFile, I
 
 
 class KarpathyConfig(DatasetConfig):
-    """Where the file and the images are, and what becomes of restval."""
+    """Options of data set "karpathy"."""
 
     captions: InputFile = Field(description="Karpathy's JSON file, for example dataset_coco.json.")
-    images: InputFolder = Field(description="Image folder; for COCO the one that holds train2014 and val2014.")
+    images: InputFolder = Field(description="Image folder; for COCO the folder of train2014 and val2014.")
     subfolders: Literal["filepath", "split"] = Field(
         "filepath",
-        description="Below `images` a file is in the folder its entry calls filepath, or directly there when it calls "
-        'none; "split": in a folder called as its split.',
+        description='Folder of a file below `images`. "filepath": the `filepath` of its entry, or `images` itself where '
+        'the entry has none. "split": the name of its split.',
     )
     restval: Literal["drop", "train"] = Field(
         "drop",
-        description='COCO\'s 30,504 validation images outside val and test: "train" adds them to the training images '
-        "(113,287, as most papers do), drop leaves them out (82,783).",
+        description='COCO\'s 30,504 validation images outside val and test. "train" adds them to the training images '
+        '(113,287, as most papers do), "drop" leaves them out (82,783).',
     )
     limit: int | None = Field(None, ge=1, description="Use only the first images of each split; null uses all.")
 
     @classmethod
     def for_files(cls, *, images: Path, captions: Path) -> Self | None:
-        """Karpathy's format, with the subfolders under which the first image is there."""
+        """Returns the options for a file in Karpathy's format, else None; the first image decides `subfolders`."""
         try:
             content = read_json(captions)
         except DataError:
@@ -44,8 +44,8 @@ class KarpathyConfig(DatasetConfig):
 
 
 def _write_example(folder: Path) -> KarpathyConfig:
-    """Two images a split; one folder serves both values of `subfolders`."""
-    from PIL import Image  # only here: this half is light
+    """Writes images into one folder that suits both values of `subfolders`."""
+    from PIL import Image  # imported here: this half stays light
 
     entries = []
     for number, split in enumerate(("train", "train", "val", "val", "test", "test", "restval")):
@@ -61,7 +61,7 @@ def _write_example(folder: Path) -> KarpathyConfig:
 
 @hookimpl
 def register_datasets() -> list[Component]:
-    """The data set "karpathy"."""
+    """Registers "karpathy"."""
     return [
         Component(
             name="karpathy",

@@ -21,13 +21,13 @@ from ....core.protocols import (
 from . import KarpathyConfig
 
 _SPLITS = ("train", "val", "test")
-_FORM = '{"images": [{"filename", "imgid" or "cocoid", "split", "sentences": [{"raw"}]}]}'
+_FIX = 'The format is {"images": [{"filename", "imgid" or "cocoid", "split", "sentences": [{"raw"}]}]}.'
 _NUM_SHOWN = 20
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One image as the file has it; `split` may be "restval"."""
+    """The entry of one image in the file; `split` may be "restval"."""
 
     image_id: ImageId
     filename: str
@@ -37,10 +37,10 @@ class _Entry:
 
 
 class KarpathyDataset:
-    """Samples in the order of the file; ids are COCO's (`cocoid`) where every entry has one, else `imgid`.
+    """Samples in the order of the file; their ids are COCO's (`cocoid`) where every entry has one, else `imgid`.
 
-    Captions are the raw sentences, white space in them one space. Raises `DataError` for a file of another form, with
-    every entry at fault, and when images are missing. Captions that repeat are a `CapfwWarning` and kept.
+    Captions are the raw sentences, with each run of white space as one space. Raises `DataError` for a file in another
+    format, with every entry at fault, and for missing images. Warns (`CapfwWarning`) of repeated captions and keeps them.
     """
 
     def __init__(self, config: KarpathyConfig) -> None:
@@ -74,13 +74,13 @@ def _read(file: Path) -> list[_Entry]:
     content = read_json(file)
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:
-        raise DataError("not Karpathy's format: it has no images.", where=str(file), fix=_FORM)
+        raise DataError("not in Karpathy's format: it has no images.", where=str(file), fix=_FIX)
     id_key = "cocoid" if all(isinstance(image, dict) and "cocoid" in image for image in images) else "imgid"
     wrong = [
         f"/images/{index}: {problem}" for index, image in enumerate(images) if (problem := _problem(image, id_key))
     ]
     if wrong:
-        raise _listed(f"entries are not as Karpathy's format has them ({len(wrong)})", wrong, file, _FORM)
+        raise _listed(f"entries are not in Karpathy's format ({len(wrong)})", wrong, file, _FIX)
     entries = [
         _Entry(
             image[id_key],
@@ -94,16 +94,16 @@ def _read(file: Path) -> list[_Entry]:
     repeated = [image_id for image_id, count in Counter(entry.image_id for entry in entries).items() if count > 1]
     if repeated:
         raise _listed(
-            f"images stand more than once, by {id_key} ({len(repeated)})",
+            f"images are in the file more than once, by {id_key} ({len(repeated)})",
             [str(each) for each in repeated],
             file,
-            "Give each one entry.",
+            "Give every image one entry.",
         )
     return entries
 
 
 def _problem(image: Any, id_key: str) -> str:
-    """What keeps an entry from being an image with captions and a split; empty when nothing does."""
+    """Returns the fault of an entry, or an empty text."""
     if not isinstance(image, dict):
         return "not an object"
     if not isinstance(image.get(id_key), int | str):
@@ -137,7 +137,7 @@ def _require_files(entries: Sequence[_Entry], config: KarpathyConfig) -> None:
         f"image files are not in {config.images} ({len(missing)})",
         [name for name in names if name in missing],
         config.captions,
-        f'They are all there with /data/subfolders "{other}".' if is_other else "Correct /data/images.",
+        f'Set /data/subfolders to "{other}": all files are there.' if is_other else "Correct /data/images.",
     )
 
 

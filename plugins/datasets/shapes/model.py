@@ -1,4 +1,4 @@
-"""Draws the scenes; Pillow only."""
+"""Draws the scenes with Pillow."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from . import ShapesConfig
 from .scenes import Scene, Thing, draw_scenes
 
 BACKGROUND = (40, 42, 48)
-OVERSAMPLING = 4  # drawn this much larger, then reduced: smooth edges
+OVERSAMPLING = 4  # scenes are drawn this many times larger, then reduced, for smooth edges
 
 
 class ShapesDataset:
-    """Images held in memory as PNG bytes; the same config gives the same images and references."""
+    """Samples with images in memory, as PNG bytes; the same config gives the same images and references."""
 
     def __init__(self, config: ShapesConfig) -> None:
         self._config = config

@@ -1,4 +1,4 @@
-"""What a scene is: its things, where they are, how it is told, and which combinations a split may use."""
+"""Scenes: their things, positions and references, and the combinations of each split."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ COLOURS = {
     "white": (250, 250, 250),
 }
 RADII = {"small": 0.11, "large": 0.19}  # of the image's width
-PLACES = {  # where a single thing stands: its centre, as shares of width and height
+PLACES = {  # the centre of a single thing, as shares of width and height
     "in the top left corner": (0.25, 0.25),
     "in the top right corner": (0.75, 0.25),
     "in the middle": (0.5, 0.5),
     "in the bottom left corner": (0.25, 0.75),
     "in the bottom right corner": (0.75, 0.75),
 }
-RELATIONS = {  # of the first thing to the second, which is always left of it or above it: the same read backwards
+RELATIONS = {  # of the first thing to the second, and the inverse of each
     "to the left of": "to the right of",
     "above": "below",
 }
@@ -46,7 +46,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """One thing at a named place, or two things in a relation, and five ways of telling it."""
+    """One thing at a named place, or two things in a relation, and five references."""
 
     things: tuple[Thing, ...]
     references: tuple[str, ...]
@@ -57,9 +57,9 @@ Combination = tuple[Kind, str] | tuple[Kind, Kind]  # one thing at a place, or t
 
 
 def allotted(seed: int, split: str) -> list[Combination]:
-    """The combinations `split` draws from: 80 % for train, 10 % for val, 10 % for test, none of them for two.
+    """Returns the combinations of `split`: 80 % of all for train, 10 % for val, 10 % for test, without overlap.
 
-    Every kind of thing is in 52 combinations and every place in 48, so each is in the training images all the same.
+    Every kind of thing is in 52 combinations and every place in 48, so the training images still show each of them.
     """
     kinds = list(product(RADII, COLOURS, SHAPES))
     every: list[Combination] = [*product(kinds, PLACES), *combinations(kinds, 2)]
@@ -69,7 +69,7 @@ def allotted(seed: int, split: str) -> list[Combination]:
 
 
 def draw_scenes(seed: int, split: str, count: int) -> list[Scene]:
-    """The first `count` scenes of a split; a larger count begins with the same scenes."""
+    """Draws the first `count` scenes of a split; a larger count begins with the same scenes."""
     rng = random.Random(f"scenes {seed} {split}")
     every = allotted(seed, split)
     single: list[Combination] = [combination for combination in every if isinstance(combination[1], str)]
@@ -81,15 +81,15 @@ def _scene(combination: Combination, rng: random.Random) -> Scene:
     first, second = combination
     if isinstance(second, str):
         thing = _thing(first, PLACES[second], rng)
-        return Scene((thing,), _tell_one(thing, second, rng))
+        return Scene((thing,), _references_of_one(thing, second, rng))
     left_or_upper, other = rng.sample([first, second], 2)
     relation = rng.choice(list(RELATIONS))
-    across = rng.uniform(0.3, 0.7)  # where on the other axis the two stand, about level with each other
+    across = rng.uniform(0.3, 0.7)  # position on the other axis, nearly the same for both
     near, far = (0.26, across), (0.74, across + rng.uniform(-0.08, 0.08))
     if relation == "above":
         near, far = near[::-1], far[::-1]
     things = (_thing(left_or_upper, near, rng), _thing(other, far, rng))
-    return Scene(things, _tell_two(*things, relation, rng))
+    return Scene(things, _references_of_two(*things, relation, rng))
 
 
 def _thing(kind: Kind, centre: tuple[float, float], rng: random.Random) -> Thing:
@@ -99,7 +99,7 @@ def _thing(kind: Kind, centre: tuple[float, float], rng: random.Random) -> Thing
     return Thing(shape, colour, size, (x, y), RADII[size] * rng.uniform(0.94, 1.06), (red, green, blue))
 
 
-def _tell_one(thing: Thing, place: str, rng: random.Random) -> tuple[str, ...]:
+def _references_of_one(thing: Thing, place: str, rng: random.Random) -> tuple[str, ...]:
     verb = rng.choice(("is", "sits"))
     return (
         f"a {thing} {place}",
@@ -110,7 +110,7 @@ def _tell_one(thing: Thing, place: str, rng: random.Random) -> tuple[str, ...]:
     )
 
 
-def _tell_two(first: Thing, second: Thing, relation: str, rng: random.Random) -> tuple[str, ...]:
+def _references_of_two(first: Thing, second: Thing, relation: str, rng: random.Random) -> tuple[str, ...]:
     verb = rng.choice(("is", "sits"))
     return (
         f"a {first} {relation} a {second}",

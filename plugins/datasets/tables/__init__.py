@@ -1,6 +1,6 @@
-"""Your own captions in a table: `csv` (one row per caption) and `jsonl` (one JSON object per line), over one image folder.
+"""Your own captions in a table, `csv` (one row per caption) or `jsonl` (one JSON object per line), and one image folder.
 
-A split is made of images, never of captions: all rows of one image stand in the same split.
+A split consists of images, not of captions: all rows of one image are in the same split.
 """
 
 from __future__ import annotations
@@ -15,26 +15,32 @@ from ....core.protocols import Component, ComponentConfig, DatasetConfig, InputF
 
 
 class Columns(ComponentConfig):
-    """Names in the first line of a CSV table, or keys of JSON lines; others are not read."""
+    """Names in the first line of a CSV table, or keys of JSON lines; other columns are not read."""
 
     file: str = Field("file", min_length=1, description="Column of the image's file name, relative to `images`.")
     caption: str = Field("caption", min_length=1, description="Column of the caption.")
-    split: str = Field("split", min_length=1, description="Column of the split: train, val or test. May be absent.")
-    image_id: str = Field("image_id", min_length=1, description="Column of the image id. Absent: the file name is it.")
+    split: str = Field(
+        "split", min_length=1, description="Column of the split (train, val or test); the table need not have it."
+    )
+    image_id: str = Field(
+        "image_id", min_length=1, description="Column of the image id; without it the id is the file name."
+    )
 
 
 class TableConfig(DatasetConfig):
-    """Options that csv and jsonl share."""
+    """Options that "csv" and "jsonl" share."""
 
-    images: InputFolder = Field(description="Folder that the table's file names are relative to.")
+    images: InputFolder = Field(description="Folder of the images; the table's file names are relative to it.")
     captions: InputFile | None = Field(None, description="One table for all splits.")
     train: InputFile | None = Field(None, description="Table of the training images, in place of `captions`.")
     val: InputFile | None = Field(None, description="Table of the validation images, in place of `captions`.")
     test: InputFile | None = Field(None, description="Table of the test images, in place of `captions`.")
-    columns: Columns = Field(Columns(), description="The table's own names for the columns, or keys.")
-    shares: Shares | None = Field(None, description="How to divide the images of `captions` when no row names a split.")
+    columns: Columns = Field(Columns(), description="Names of the table's columns, or keys.")
+    shares: Shares | None = Field(
+        None, description="Shares of the images of `captions` for val and test, when no row names a split."
+    )
     on_bad_row: Literal["fail", "skip"] = Field(
-        "fail", description="Stop at rows that are wrong, or leave them out. Either way they are listed."
+        "fail", description='Stop at wrong rows, or "skip" them; both list the rows.'
     )
     limit: int | None = Field(None, ge=1, description="Use only the first images of each split; null uses all.")
 
@@ -42,22 +48,24 @@ class TableConfig(DatasetConfig):
     def _one_way_of_naming_tables(self) -> Self:
         per_split = [name for name in ("train", "val", "test") if getattr(self, name) is not None]
         if not self.captions and not per_split:
-            raise ValueError("name a table: captions for all splits, or one for each of train, val, test.")
+            raise ValueError('name a table: "captions" for all splits, or one for each of train, val, test.')
         if self.captions and per_split:
-            raise ValueError(f"captions already holds every split: leave it out, or {', '.join(per_split)}.")
+            raise ValueError(
+                f'"captions" already holds every split: leave it out, or leave out {", ".join(per_split)}.'
+            )
         if self.shares and per_split:
-            raise ValueError("shares divide the table captions; the tables of train, val and test are splits already.")
+            raise ValueError('"shares" divides the table "captions": remove it, or name one table as "captions".')
         return self
 
 
 class CsvConfig(TableConfig):
-    """A CSV table in UTF-8 with column names in its first line."""
+    """Options of data set "csv": a CSV table in UTF-8 with column names in its first line."""
 
-    delimiter: str = Field(",", pattern=r'^[^"\r\n]$', description='Between columns; "\\t" for TSV.')
+    delimiter: str = Field(",", pattern=r'^[^"\r\n]$', description='Character between columns; "\\t" for TSV.')
 
     @classmethod
     def for_files(cls, *, images: Path, captions: Path) -> Self | None:
-        """Any table whose first line has a delimiter; columns of usual names are found."""
+        """Returns the options for a table whose first line has a delimiter, else None; finds columns by usual names."""
         from .recognition import csv_options
 
         options = csv_options(captions)
@@ -65,11 +73,11 @@ class CsvConfig(TableConfig):
 
 
 class JsonlConfig(TableConfig):
-    """JSON lines in UTF-8: `{"file": ..., "caption": ...}`, or a list under "captions"; `split` and `image_id` if wanted."""
+    """Options of data set "jsonl": UTF-8 lines `{"file": ..., "caption": ...}`, or with a list "captions"."""
 
     @classmethod
     def for_files(cls, *, images: Path, captions: Path) -> Self | None:
-        """A file whose first line is a JSON object of its own; keys of usual names are found."""
+        """Returns the options for a file whose first line is a JSON object, else None; finds keys by usual names."""
         from .recognition import jsonl_options
 
         options = jsonl_options(captions)
@@ -77,8 +85,8 @@ class JsonlConfig(TableConfig):
 
 
 def _example_images(folder: Path) -> list[str]:
-    """Writes ten small images; returns their file names."""
-    from PIL import Image  # only here: this half is light
+    """Writes ten small images and returns their file names."""
+    from PIL import Image  # imported here: this half stays light
 
     names = [f"{number}.png" for number in range(10)]
     for number, name in enumerate(names):
@@ -102,13 +110,13 @@ def _write_jsonl_example(folder: Path) -> JsonlConfig:
 
 @hookimpl
 def register_datasets() -> list[Component]:
-    """The data sets "csv" and "jsonl"."""
+    """Registers "csv" and "jsonl"."""
     return [
         Component(
             name="csv",
             config=CsvConfig,
             target=f"{__name__}.model:CsvDataset",
-            summary="A CSV table with one row per caption, and an image folder.",
+            summary="A CSV table with one row per caption and an image folder.",
             example=CsvConfig.model_construct(images=Path("images"), captions=Path("captions.csv"), shares=Shares()),
             write_example=_write_csv_example,
         ),
@@ -116,7 +124,7 @@ def register_datasets() -> list[Component]:
             name="jsonl",
             config=JsonlConfig,
             target=f"{__name__}.model:JsonlDataset",
-            summary="JSON lines with a file name and its captions, and an image folder.",
+            summary="JSON lines, each with a file name and its captions, and an image folder.",
             example=JsonlConfig.model_construct(
                 images=Path("images"), captions=Path("captions.jsonl"), shares=Shares()
             ),

@@ -27,9 +27,9 @@ _NUM_SHOWN = 20
 class _TableDataset:
     """Samples in the order in which the tables first name their images.
 
-    White space within a caption becomes one space. Raises `DataError` with every row that is wrong and its line: not
-    UTF-8, the wrong number of columns, an empty caption, a missing image file, an image in two splits or under two ids.
-    With `on_bad_row` "skip" they are a `CapfwWarning` and left out. Captions that repeat are a `CapfwWarning` and kept.
+    White space within a caption becomes one space. Raises `DataError` with every wrong row and its line: not UTF-8, the
+    wrong number of columns, an empty caption, a missing image file, an image in two splits or under two ids. With
+    `on_bad_row` "skip" it warns (`CapfwWarning`) and leaves these rows out. Warns of repeated captions and keeps them.
     """
 
     def __init__(self, config: TableConfig, tables: dict[str | None, list[Row | Problem]]) -> None:
@@ -70,7 +70,7 @@ class _TableDataset:
 
 
 class CsvDataset(_TableDataset):
-    """One row per caption; the columns are named in the first line."""
+    """Samples of CSV tables with one row per caption and the column names in the first line."""
 
     def __init__(self, config: CsvConfig) -> None:
         read = {split: list(read_csv(file, config.columns, config.delimiter)) for split, file in _tables(config)}
@@ -78,14 +78,14 @@ class CsvDataset(_TableDataset):
 
 
 class JsonlDataset(_TableDataset):
-    """One JSON object per line, with one caption or several."""
+    """Samples of files with one JSON object per line, each with one caption or several."""
 
     def __init__(self, config: JsonlConfig) -> None:
         super().__init__(config, {split: list(read_jsonl(file, config.columns)) for split, file in _tables(config)})
 
 
 def _tables(config: TableConfig) -> list[tuple[str | None, Path]]:
-    """The tables with the split each is of; None for one that holds all."""
+    """Returns each table with its split; None for a table of all splits."""
     every = ((None, config.captions), ("train", config.train), ("val", config.val), ("test", config.test))
     return [(split, file) for split, file in every if file is not None]
 
@@ -95,9 +95,9 @@ def _image_id(row: Row) -> ImageId:
 
 
 def _check(rows: Iterable[tuple[str | None, Row]], missing: set[str], images: Path) -> tuple[list[Row], list[Problem]]:
-    """The rows that are right, with their splits, and what is wrong with the others.
+    """Returns the right rows with their splits, and the problems of the others.
 
-    A row comes with the split its table is of. The first row of an image says what the later ones must agree with.
+    Each row comes with the split of its table. All rows of an image must agree with its first row.
     """
     good: list[Row] = []
     problems: list[Problem] = []
@@ -117,7 +117,7 @@ def _check(rows: Iterable[tuple[str | None, Row]], missing: set[str], images: Pa
         elif ids.setdefault(row.file, image_id) != image_id:
             text = f"{row.file} has image id {ids[row.file]} in an earlier row, {image_id} here"
         elif files.setdefault(image_id, row.file) != row.file:
-            text = f"image id {image_id} is of {files[image_id]} in an earlier row, of {row.file} here"
+            text = f"image id {image_id} belongs to {files[image_id]} in an earlier row, to {row.file} here"
         elif splits.setdefault(image_id, its_split) != its_split:
             text = f"{row.file} is in {splits[image_id] or 'no split'} in an earlier row, in {its_split or 'none'} here"
         else:
@@ -140,28 +140,28 @@ def _report(problems: list[Problem], config: TableConfig) -> None:
     what = f"{len(problems)} row{'s are' if len(problems) > 1 else ' is'} wrong.\n  {shown}"
     where = ", ".join(tables)
     if config.on_bad_row == "skip":
-        warnings.warn(f"{where}: {what}\n  Left out.", CapfwWarning, stacklevel=2)
+        warnings.warn(f"{where}: {what}\n  These rows are left out.", CapfwWarning, stacklevel=2)
     else:
         is_encoded_otherwise = any(problem.text == NOT_UTF8 for problem in problems)
         raise DataError(
             what,
             where=where,
             fix="Save the table as UTF-8. " * is_encoded_otherwise
-            + 'Correct what is wrong, or set /data/on_bad_row to "skip" to leave it out.',
+            + 'Correct the rows, or set /data/on_bad_row to "skip" to leave them out.',
         )
 
 
 def _divide(splits: dict[ImageId, str | None], config: TableConfig) -> dict[str, list[ImageId]]:
-    """The ids of each split, in the order they came."""
+    """Returns the ids of each split, in the order of the tables."""
     where = str(config.captions or config.train or config.val or config.test)
     if not splits:
-        raise DataError("no row is left to read.", where=where)
+        raise DataError("no row is left.", where=where, fix="Add or correct rows.")
     without = sum(split is None for split in splits.values())
     if config.shares and without < len(splits):
         raise DataError(
             "its rows name splits, and the spec divides the images too.",
             where=where,
-            fix="Take out /data/shares, or the splits of the table.",
+            fix="Remove /data/shares, or the splits of the table.",
         )
     if config.shares:
         return config.shares.divide(list(splits), where=where)
@@ -169,6 +169,6 @@ def _divide(splits: dict[ImageId, str | None], config: TableConfig) -> dict[str,
         raise DataError(
             f"{without} of {len(splits)} images are in no split.",
             where=where,
-            fix='Add a "split" with train, val or test to every row, or set /data/shares to {"val": 0.1, "test": 0.1}.',
+            fix='Give every row a "split" (train, val or test), or set /data/shares to {"val": 0.1, "test": 0.1}.',
         )
     return {split: [image_id for image_id, its in splits.items() if its == split] for split in _SPLITS}

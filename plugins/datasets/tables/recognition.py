@@ -1,4 +1,4 @@
-"""Looks into a captions file for `capfw init`: is it a table, which columns has it, does it name splits."""
+"""Recognises tables for `capfw init`: their delimiter, their columns, and whether they name splits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USUAL_NAMES = {
 
 
 def csv_options(table: Path) -> dict[str, Any] | None:
-    """Columns, delimiter and shares of a CSV table; None when the first line is no list of column names."""
+    """Returns columns, delimiter and shares of a CSV table; None when the first line does not list column names."""
     first_line = text_of(table).lstrip().partition("\n")[0].strip("\r")
     delimiter = max(_DELIMITERS, key=first_line.count)
     if first_line.startswith(("{", "[")) or delimiter not in first_line:
@@ -38,7 +38,7 @@ def csv_options(table: Path) -> dict[str, Any] | None:
 
 
 def jsonl_options(table: Path) -> dict[str, Any] | None:
-    """Columns and shares of a JSON lines table; None when the first line is no JSON object of one image."""
+    """Returns columns and shares of a JSON lines table; None when the first line is not a JSON object of one image."""
     first_line = text_of(table).lstrip().partition("\n")[0]
     try:
         entry = json.loads(first_line)
@@ -51,20 +51,20 @@ def jsonl_options(table: Path) -> dict[str, Any] | None:
 
 
 def _columns(header: Sequence[str]) -> dict[str, Any]:
-    """The option `columns`, where usual names other than ours are among those of the table."""
+    """Returns the option `columns` where the table has usual names that are not our defaults, else nothing."""
     found = {option: name for option, names in _USUAL_NAMES.items() if (name := _first(names, header))}
     named = {option: name for option, name in found.items() if name != option}
     return {"columns": Columns(**named)} if named else {}
 
 
 def _first(names: Iterable[str], header: Iterable[str]) -> str | None:
-    """The column of the likeliest name, in whatever case."""
+    """Returns the column with the first of `names` that the table has, in upper or lower case."""
     by_lower = {column.lower(): column for column in header}
     return next((by_lower[name] for name in names if name in by_lower), None)
 
 
 def _shares(rows: Iterable[Row | Problem]) -> dict[str, Any]:
-    """Shares, unless a row names a split itself. Columns that are not there are told when the data set is read."""
+    """Returns shares unless a row names a split. Reading the data set later reports missing columns."""
     try:
         has_splits = any(isinstance(row, Row) and row.split for row in rows)
     except DataError:

@@ -1,4 +1,4 @@
-"""Reads a table into rows, one per caption, each with its line; what cannot be read becomes a problem with its line."""
+"""Reads a table into rows, one per caption, and problems, one per unreadable line; each has its line number."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ....core.protocols import DataError, ImageId, suggestion
 from . import Columns
 
 NOT_UTF8 = "not UTF-8"
-_SEVERAL = "captions"  # the key of a list of captions in JSON lines, whatever that of a single one is called
+_SEVERAL = "captions"  # the key of a list of captions in JSON lines, whatever the key of a single caption
 
 
 @dataclass(frozen=True)
 class Row:
-    """One caption of an image; `split` and `image_id` are None where the table has none."""
+    """One caption of an image; `split` and `image_id` are None where the table does not have them."""
 
     table: Path
     line: int
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong in one line of a table."""
+    """One line of a table and its fault."""
 
     table: Path
     line: int
@@ -39,8 +39,8 @@ class Problem:
 
 
 def read_csv(table: Path, columns: Columns, delimiter: str) -> Iterator[Row | Problem]:
-    """Rows of a CSV table; empty lines are passed over. Raises `DataError` when the first line names no such columns."""
-    # RFC 4180 quoting, strictly: an unclosed quote is an error at its line, not a caption that swallows the file.
+    """Yields the rows of a CSV table, without empty lines. Raises `DataError` when the first line lacks a column."""
+    # Strict RFC 4180 quoting: an unclosed quote is an error at its line, not a caption that swallows the file.
     lines = csv.reader(io.StringIO(text_of(table), newline=""), delimiter=delimiter, strict=True)
     header = _header(table, lines, columns)
     while True:
@@ -73,7 +73,7 @@ def read_csv(table: Path, columns: Columns, delimiter: str) -> Iterator[Row | Pr
 
 
 def read_jsonl(table: Path, columns: Columns) -> Iterator[Row | Problem]:
-    """Rows of a JSON lines table; empty lines are passed over."""
+    """Yields the rows of a JSON lines table, without empty lines."""
     for line, text in enumerate(text_of(table).split("\n"), start=1):
         if not text.strip():
             continue
@@ -87,7 +87,7 @@ def read_jsonl(table: Path, columns: Columns) -> Iterator[Row | Problem]:
 
 
 def _entry(line: str, columns: Columns) -> tuple[Any, str]:
-    """The JSON value of a line, and what is wrong with it; empty when nothing is."""
+    """Returns the JSON value of a line, and its fault or an empty text."""
     if not _is_utf8(line):
         return None, NOT_UTF8
     try:
@@ -98,7 +98,7 @@ def _entry(line: str, columns: Columns) -> tuple[Any, str]:
 
 
 def _problem_of(entry: Any, columns: Columns) -> str:
-    """What keeps a JSON value from being an image with captions; empty when nothing does."""
+    """Returns the fault of a JSON value that should be an image with captions, or an empty text."""
     if not isinstance(entry, dict):
         return "not a JSON object"
     if not isinstance(entry.get(columns.file), str):
@@ -126,7 +126,7 @@ def _captions_of(entry: dict[str, Any], columns: Columns) -> list[Any]:
 
 
 def text_of(table: Path) -> str:
-    """The whole file; bytes that are not UTF-8 become lone surrogates, so that their lines can be named."""
+    """Reads the whole file; bytes that are not UTF-8 become lone surrogates, so that their lines can be reported."""
     try:
         return table.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     except OSError as err:

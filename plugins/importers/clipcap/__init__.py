@@ -1,4 +1,4 @@
-"""Importers of ClipCap's files, and of those of gpt2-image-captioning, whose networks are built after ClipCap's."""
+"""Importers of the files of ClipCap and of gpt2-image-captioning, whose networks follow ClipCap's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ....core.protocols import Component, ImporterConfig, hookimpl
 
 
 class ClipCapConfig(ImporterConfig):
-    """The importers have no options."""
+    """Options of both importers: none."""
 
 
 @hookimpl
@@ -17,7 +17,7 @@ def register_importers() -> list[Component]:
             name="clipcap",
             config=ClipCapConfig,
             target=f"{__name__}.clipcap:ClipCapImporter",
-            summary="CLIP_prefix_caption: checkpoints with an MLP or its own Transformer, and features (.pkl).",
+            summary="CLIP_prefix_caption: checkpoints with an MLP or a Transformer, and features (.pkl).",
             example=ClipCapConfig(),
             source="ClipCap (Mokady et al., 2021, arXiv 2111.09734), and its code",
         ),

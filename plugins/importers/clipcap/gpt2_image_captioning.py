@@ -16,7 +16,7 @@ from ...libraries.clipcap import NOTEBOOKS, TASK_PROMPT
 from . import ClipCapConfig
 from .layout import METRICS, Shapes, decoder_section, mapping_network, train_section
 
-# What its three extraction notebooks used, by the width of the embeddings; all of them divided by their length.
+# The encoders of its three extraction notebooks, by the width of the embeddings; all embeddings are L2-normalised.
 _ENCODERS: Mapping[int, dict[str, JsonValue]] = {
     512: {"name": "clip", "model": "ViT-B-32", "weights": "openai"},
     768: {"name": "vit", "weights": "google/vit-base-patch16-224", "pooling": "pooler", "normalize": True},
@@ -25,10 +25,13 @@ _ENCODERS: Mapping[int, dict[str, JsonValue]] = {
 
 
 class Gpt2ImageCaptioningImporter:
-    """Reads what gpt2-image-captioning writes: of a frozen GPT-2 nothing, of a tuned one all but its output layer."""
+    """Reads checkpoints and features of gpt2-image-captioning.
+
+    Its checkpoints hold no weights of a frozen GPT-2, and all weights of a tuned one but the output layer.
+    """
 
     def __init__(self, config: ClipCapConfig) -> None:
-        """Nothing is read yet."""
+        """Reads nothing yet."""
 
     def checkpoint(self, shapes: Shapes, embed_dim: int | None) -> ForeignCheckpoint | None:
         if not any(name.startswith(NOTEBOOKS) for name in shapes):
@@ -44,22 +47,24 @@ class Gpt2ImageCaptioningImporter:
         needed, notices = {}, []
         if TASK_PROMPT in shapes:
             needed["/decoder/task_prompt"] = (
-                f"It has a trained task prompt of {shapes[TASK_PROMPT][0]} tokens: write the text that it was trained with "
+                f"The file has a trained task prompt of {shapes[TASK_PROMPT][0]} tokens, without its text "
                 "(prefix_task_prompt in config.yml)."
             )
         encoder = _ENCODERS.get(network.feature_dim)
         if encoder is None:
-            needed["/encoder"] = f"It read embeddings of width {network.feature_dim}, from an encoder it does not name."
+            needed["/encoder"] = (
+                f"The file reads embeddings of width {network.feature_dim} and does not name their encoder."
+            )
         else:
             sections["encoder"] = encoder
             notices.append(
-                f"the encoder is not in the file: embeddings of width {network.feature_dim} are taken for those of "
-                f'"{encoder["name"]}" as the notebooks set it up. Say otherwise with --set /encoder=...'
+                f'the file does not name its encoder. capfw assumes "{encoder["name"]}", as in the notebooks with '
+                f"embeddings of width {network.feature_dim}. Change this with --set /encoder=..."
             )
         return ForeignCheckpoint(sections, network.feature_dim, needed, tuple(notices))
 
     def features(self, file: Path) -> ForeignFeatures | None:
-        """Rows by file name, and by the id that COCO's file names end in."""
+        """Returns rows by file name, and by the image id at the end of COCO's file names."""
         if file.suffix not in (".pt", ".pth"):
             return None
         content = _load(file)
@@ -69,8 +74,8 @@ class Gpt2ImageCaptioningImporter:
         is_table = isinstance(embeddings, torch.Tensor) and embeddings.ndim == 2
         if not is_table or not isinstance(names, list | tuple) or len(embeddings) != len(names):
             raise BadCheckpoint(
-                f"{file} does not hold one embedding a file name.",
-                fix='It needs "filenames", a list of n names, and "embeddings", a tensor (n, D).',
+                f"{file} does not hold one embedding per file name.",
+                fix='The file needs "filenames", a list of n names, and "embeddings", a tensor (n, D).',
             )
         return ForeignFeatures(embeddings, tuple(map(str, names)), tuple(_image_id(str(name)) for name in names))
 
@@ -81,11 +86,11 @@ def _load(file: Path) -> Any:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as err:
         raise BadCheckpoint(
             f"{file} cannot be read: {unreadable_reason(err)}",
-            fix="It is damaged, or holds more than tensors and plain values (code is never run): save it again.",
+            fix="Save it again with tensors and plain values only: capfw never runs code from a file.",
         ) from err
 
 
 def _image_id(name: str) -> str:
-    """The number between the last underscore and the first dot after it: COCO_val2014_000000000042.jpg is 42."""
+    """Returns the number after the last underscore, 42 for COCO_val2014_000000000042.jpg; else the name."""
     stem = Path(name).name.rpartition("_")[2].partition(".")[0]
     return str(int(stem)) if re.fullmatch(r"[0-9]+", stem) else name

@@ -1,4 +1,4 @@
-"""What the shapes of a mapping network's entries say. Both projects name its layers alike, under roots of their own."""
+"""Reads options from the shapes in a checkpoint. Both projects use the same layer names, under different roots."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from ....core.protocols import BadCheckpoint
+from ....core.protocols import BadCheckpoint, listed
 from ...libraries.clipcap import LANGUAGE_MODEL
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -15,7 +15,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class MappingNetwork:
-    """The options its shapes say, D of the embeddings it reads, and which of the two networks it is."""
+    """A mapping network: its options, the width D of its embeddings, and whether it is the MLP or the Transformer."""
 
     options: Mapping[str, JsonValue]
     feature_dim: int
@@ -23,10 +23,10 @@ class MappingNetwork:
 
 
 def mapping_network(shapes: Shapes, root: str, embed_dim: int | None) -> MappingNetwork:
-    """The mapping network whose entries begin with `root`.
+    """Returns the mapping network whose entries begin with `root`.
 
-    The prefix length of an MLP is left out while E, `embed_dim`, is not known: its output is P * E wide.
-    Raises `BadCheckpoint` when an entry is missing or of another shape.
+    Leaves out the prefix length P of an MLP while E, `embed_dim`, is unknown: the output has width P * E.
+    Raises `BadCheckpoint` when an entry is missing or has another shape.
     """
     own = {name.removeprefix(root): shape for name, shape in shapes.items() if name.startswith(root)}
     try:
@@ -44,21 +44,20 @@ def mapping_network(shapes: Shapes, root: str, embed_dim: int | None) -> Mapping
         return MappingNetwork(options, feature_dim, is_mlp=False)
     except (KeyError, IndexError, ValueError, ZeroDivisionError) as err:
         raise BadCheckpoint(
-            f"the mapping network in it lacks an entry, or has one of another shape: {err}. "
-            f"It has {', '.join(sorted(own)[:5])}.",
-            fix="The MLP and the Transformer of ClipCap and gpt2-image-captioning are known.",
+            f"its mapping network lacks an entry, or has one with another shape: {err}. It has {listed(sorted(own), 5)}.",
+            fix="Use a checkpoint with the MLP or the Transformer of ClipCap or gpt2-image-captioning.",
         ) from err
 
 
 def decoder_section(**options: JsonValue) -> dict[str, JsonValue]:
-    """GPT-2 as it was published."""
+    """Returns the spec's decoder section: the published GPT-2, with `options`."""
     return {"name": "gpt2", "weights": "gpt2", **options}
 
 
 def train_section(shapes: Shapes, prompt: str | None = None) -> dict[str, JsonValue]:
-    """The parts that were trained: GPT-2 where the checkpoint holds it, and else no more of it than the task prompt.
+    """Returns the spec's train section: the mapper is tuned, and GPT-2 where the checkpoint holds it, else its task prompt.
 
-    `prompt` is the name of that entry in the checkpoints of the project.
+    `prompt` is the name of the task prompt in the project's checkpoints; None: it has none.
     """
     decoder: JsonValue = None
     if any(name.startswith(LANGUAGE_MODEL) for name in shapes):

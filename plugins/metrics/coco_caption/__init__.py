@@ -8,15 +8,15 @@ from ....core.protocols import Component, InputFile, InputFolder, MetricConfig, 
 
 
 class BleuConfig(MetricConfig):
-    """Metric "bleu" has no options."""
+    """Options of metric "bleu": none."""
 
     def score_names(self) -> tuple[str, ...]:
-        """BLEU of 1 to 4 words."""
+        """BLEU-n: BLEU with n-grams of up to n words."""
         return ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4")
 
 
 class RougeLConfig(MetricConfig):
-    """Metric "rouge-l" has no options."""
+    """Options of metric "rouge-l": none."""
 
     def score_names(self) -> tuple[str, ...]:
         """ROUGE-L."""
@@ -28,21 +28,21 @@ class CiderConfig(MetricConfig):
 
     document_frequencies: InputFile | None = Field(
         None,
-        description="File written by `write_document_frequencies`: in how many images' references each n-gram stands. "
-        "Absent: counted in the references that are scored against, as coco-caption does.",
+        description="File written by `write_document_frequencies`: the number of images whose references have each n-gram. "
+        "Absent: counted in the references of the scored images, as in coco-caption.",
     )
 
     def score_names(self) -> tuple[str, ...]:
-        """CIDEr-D, unscaled: 1.2 is ordinary."""
+        """CIDEr-D as coco-caption scales it: 1.2 is ordinary."""
         return ("CIDEr",)
 
 
 class _JavaConfig(MetricConfig):
-    """What the metrics that run a Java program share."""
+    """Options of the metrics that run a Java program."""
 
-    java: str = Field("java", min_length=1, description="The Java program: a name on the PATH, or a path.")
-    timeout_seconds: float = Field(3600.0, gt=0, description="Stop scoring, with an error, after this many seconds.")
-    max_memory_gb: int = Field(2, ge=1, description="Most heap memory Java may take, in GiB.")
+    java: str = Field("java", min_length=1, description="Java program: a name on the PATH, or a path.")
+    timeout_seconds: float = Field(3600.0, gt=0, description="Scoring fails after this many seconds.")
+    max_memory_gb: int = Field(2, ge=1, description="Maximum heap memory of Java, in GiB.")
 
     def needs(self) -> tuple[str, ...]:
         """A Java program."""
@@ -60,7 +60,7 @@ class MeteorConfig(_JavaConfig):
 class SpiceConfig(_JavaConfig):
     """Options of metric "spice"."""
 
-    max_memory_gb: int = Field(8, ge=1, description="Most heap memory Java may take, in GiB.")
+    max_memory_gb: int = Field(8, ge=1, description="Maximum heap memory of Java, in GiB.")
     corenlp_folder: InputFolder | None = Field(
         None,
         description="Folder with stanford-corenlp-3.6.0.jar and stanford-corenlp-3.6.0-models.jar. "
@@ -98,7 +98,7 @@ def register_metrics() -> list[Component]:
             name="cider",
             config=CiderConfig,
             target=f"{__name__}.model:Cider",
-            summary="CIDEr-D: agreement with the references, rare n-grams counting more.",
+            summary="CIDEr-D: agreement with the references; rare n-grams count more.",
             example=CiderConfig(),
             is_recommended=True,
             source='Vedantam et al., 2015, "CIDEr: Consensus-based Image Description Evaluation", arXiv 1411.5726',
@@ -115,7 +115,7 @@ def register_metrics() -> list[Component]:
             name="spice",
             config=SpiceConfig,
             target=f"{__name__}.spice:Spice",
-            summary="SPICE: agreement of scene graphs. Runs Java 8 to 14, and needs Stanford CoreNLP 3.6.0.",
+            summary="SPICE: agreement of scene graphs. Runs Java 8 to 14 and needs Stanford CoreNLP 3.6.0.",
             example=SpiceConfig(),
             source='Anderson et al., 2016, "SPICE: Semantic Propositional Image Caption Evaluation", arXiv 1607.08822',
         ),

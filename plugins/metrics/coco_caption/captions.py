@@ -1,27 +1,25 @@
-"""What every metric of coco-caption does first: check that both sides have the same images, and tokenise."""
+"""The common first step of coco-caption's metrics: both sides must have the same images, and are tokenised."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from importlib.metadata import version
 
-from ....core.protocols import Captioned, DataError, ImageId
-from .ptb import tokenize_all
+from ....core.protocols import Captioned, DataError, ImageId, listed
+from .ptb import TOKENIZER, tokenize_all
 
 Tokenized = dict[ImageId, list[str]]
 _NUM_SHOWN = 5
 
 
-def tokenized_pairs(
-    captioned: Captioned,
-) -> tuple[Tokenized, Tokenized]:
-    """Candidates (one per image) and references as lower-case tokens joined by spaces, both in the references' order.
+def tokenized_pairs(captioned: Captioned) -> tuple[Tokenized, Tokenized]:
+    """Returns candidates (one per image) and references, as lower-case tokens joined by spaces, in the references' order.
 
     Raises `DataError` when there is nothing to score, or when an image lacks its candidate or references.
     """
     candidates, references = captioned.candidates, captioned.references
     if not candidates and not references:
-        raise DataError("there are no captions to score.")
+        raise DataError("there are no captions to score.", fix="Score at least one image.")
     missing = {
         "no candidate": [i for i in references if i not in candidates],
         "no references": [i for i in candidates if not references.get(i)],
@@ -38,14 +36,13 @@ def tokenized_pairs(
 
 
 def common_signature(variant: str) -> dict[str, str]:
-    """What the scores of all metrics here depend on."""
+    """Returns the part of the signature that all metrics here share."""
     return {
-        "tokenizer": "ptb (capfw, no Java)",
+        "tokenizer": TOKENIZER,
         "library": f"pycocoevalcap {version('pycocoevalcap')}",
         "variant": variant,
     }
 
 
-def _some(ids: Collection[ImageId]) -> str:
-    shown = ", ".join(str(i) for i in list(ids)[:_NUM_SHOWN])
-    return f"{len(ids)} image{'s' * (len(ids) != 1)} ({shown}{', ...' if len(ids) > _NUM_SHOWN else ''})"
+def _some(ids: Sequence[ImageId]) -> str:
+    return f"{len(ids)} image{'s' * (len(ids) != 1)} ({listed(ids, _NUM_SHOWN)})"

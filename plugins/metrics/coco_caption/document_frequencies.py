@@ -1,11 +1,11 @@
-"""Document frequencies for CIDEr: in how many images' references each n-gram stands, kept in a file.
+"""Document frequencies for CIDEr, in a file: the number of images whose references have each n-gram.
 
-CIDEr weighs an n-gram by log(number of images / images that have it). Counted in a small set of references the weights
-mean little, and scores of different sets cannot be compared; frequencies of a large set, once written, can serve both.
+CIDEr weighs an n-gram by log(number of images / images that have it). Weights from a small set of references mean little,
+and scores with the weights of different sets cannot be compared. One file with the frequencies of a large set solves both.
 
 The file is JSON: `{"capfw_document_frequencies": 1, "origin": text, "tokenizer": text, "num_images": int, "ngrams":
-{"a man": images, ...}}`, n-grams of 1 to 4 tokens joined by spaces. N-grams of a single image are left out: to CIDEr
-one and none are the same.
+{"a man": images, ...}}`, with n-grams of 1 to 4 tokens joined by spaces. It leaves out n-grams of a single image: CIDEr
+treats one image and none alike.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pathlib import Path
 from pycocoevalcap.cider.cider_scorer import precook
 
 from ....core.protocols import ComponentError, DataError, ImageId
-from .ptb import tokenize_all
+from .ptb import TOKENIZER, tokenize_all
 
-FORMAT_KEY, FORMAT_VERSION, TOKENIZER = "capfw_document_frequencies", 1, "ptb (capfw, no Java)"
+FORMAT_KEY, FORMAT_VERSION = "capfw_document_frequencies", 1
 
 
 @dataclass(frozen=True)
 class DocumentFrequencies:
-    """Images per n-gram (a tuple of tokens), out of `num_images`; `origin` says of what."""
+    """Images per n-gram (a tuple of tokens) among `num_images`; `origin` names their data set."""
 
     origin: str
     num_images: int
@@ -37,12 +37,12 @@ class DocumentFrequencies:
 def write_document_frequencies(
     path: Path | str, references: Mapping[ImageId, tuple[str, ...]], *, origin: str
 ) -> DocumentFrequencies:
-    """Counts the n-grams of raw reference captions and writes them to `path`; `origin` is kept with the scores.
+    """Counts the n-grams of raw reference captions and writes them to `path`; `origin` becomes part of the signature.
 
     Raises `DataError` when there are no references.
     """
     if not references:
-        raise DataError("there are no references to count document frequencies in.")
+        raise DataError("there are no references to count n-grams in.", fix="Give the references of one image or more.")
     counts: Counter[tuple[str, ...]] = Counter()
     for captions in references.values():
         counts.update({ngram for caption in tokenize_all(captions) for ngram in precook(caption)})
@@ -62,7 +62,7 @@ def write_document_frequencies(
 
 
 def read_document_frequencies(path: Path) -> DocumentFrequencies:
-    """Reads what `write_document_frequencies` wrote. Raises `ComponentError` for any other content."""
+    """Reads a file of `write_document_frequencies`. Raises `ComponentError` for any other content."""
     try:
         content = json.loads(path.read_text("utf-8"))
         if content[FORMAT_KEY] != FORMAT_VERSION:

@@ -1,4 +1,4 @@
-"""Java programs: found, checked for their version, run with a time limit, and never left behind."""
+"""Finds Java, checks its version, and runs Java programs with a time limit."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ....core.protocols import CapfwError, MissingLibrary
 
 
 def package_file(name: str) -> Path:
-    """A file of the installed pycocoevalcap, by its path in the package; it may not exist."""
+    """Returns the path of a file in the installed pycocoevalcap, which need not exist."""
     anchor = next(file for file in files("pycocoevalcap") or [] if file.parts[-2:] == ("bleu", "bleu.py"))
     return Path(str(anchor.locate())).parents[1] / name
 
 
 def find_java(java: str, *, metric: str, versions: range) -> tuple[str, int]:
-    """Path and major version of the Java program `java`.
+    """Returns the path and major version of the Java program `java`.
 
-    Raises `MissingLibrary`, which says what to install, when there is none or its version is not among `versions`.
+    Raises `MissingLibrary` when there is none, or when its version is not among `versions`.
     """
     newest = "or newer" if versions.stop > 99 else f"to {versions.stop - 1}"
     wanted = f"metric {metric} runs a Java program and needs Java {versions.start} {newest}"
@@ -33,11 +33,11 @@ def find_java(java: str, *, metric: str, versions: range) -> tuple[str, int]:
     path = shutil.which(java)
     if path is None:
         raise MissingLibrary(f'{wanted}, but there is no program "{java}".', option="java", fix=fix)
-    told = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)
-    found = re.search(r'version "(?:1\.)?(\d+)', told.stderr + told.stdout)  # "1.8.0_422", "17.0.15"
+    done = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r'version "(?:1\.)?(\d+)', done.stderr + done.stdout)  # "1.8.0_422", "17.0.15"
     if found is None or int(found[1]) not in versions:
-        says = f"Java {found[1]}" if found else "no Java that tells its version"
-        raise MissingLibrary(f"{wanted}, but {path} is {says}.", option="java", fix=fix)
+        problem = f"is Java {found[1]}" if found else "does not report a Java version"
+        raise MissingLibrary(f"{wanted}, but {path} {problem}.", option="java", fix=fix)
     return path, int(found[1])
 
 
@@ -45,10 +45,10 @@ def find_java(java: str, *, metric: str, versions: range) -> tuple[str, int]:
 def java_process(
     command: Sequence[str], *, metric: str, timeout_seconds: float, cwd: Path
 ) -> Iterator[tuple[IO[str], IO[str]]]:
-    """Runs `command` and gives its standard input and output (UTF-8 lines).
+    """Runs `command` and yields its standard input and output (UTF-8 lines).
 
-    The process is gone when the block ends, however it ends. Raises `CapfwError` with what the program said last when
-    it ran past `timeout_seconds`, stopped early, or failed.
+    The process ends with the block, also after an exception. Raises `CapfwError` when the program runs longer than
+    `timeout_seconds`, stops early or fails, with the last lines of its standard error.
     """
     too_late = Event()
     with (
@@ -84,5 +84,5 @@ def java_process(
         finally:
             timer.cancel()
             process.kill()
-            with suppress(OSError):  # what a dead program did not read
+            with suppress(OSError):  # a dead program cannot read the rest of its input
                 process.stdin.close()

@@ -1,4 +1,4 @@
-"""BLEU, ROUGE-L and CIDEr-D: pycocoevalcap's scorers after our own PTB tokeniser. Nothing here runs Java."""
+"""BLEU, ROUGE-L and CIDEr-D: pycocoevalcap's scorers after our own PTB tokeniser, without Java."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Cider:
     """
 
     def __init__(self, config: CiderConfig) -> None:
-        """Raises `ComponentError` when `document_frequencies` names a file of another kind."""
+        """Raises `ComponentError` when the file `document_frequencies` does not hold document frequencies."""
         (self.name,) = config.score_names()
         self.frequencies: DocumentFrequencies | None = None
         self._origin = "the references scored against"
@@ -83,8 +83,8 @@ class Cider:
             num_images = self.frequencies.num_images
         if num_images < FEW_IMAGES:
             warnings.warn(
-                f"CIDEr weighs n-grams by how rare they are among {num_images} image{'s' * (num_images != 1)}; below "
-                f"{FEW_IMAGES} the score says little. Give metric cider a file of document_frequencies.",
+                f"CIDEr weighs n-grams by how rare they are among {num_images} image{'s' * (num_images != 1)}; with fewer "
+                f"than {FEW_IMAGES} the score means little. Give metric cider a file of document_frequencies.",
                 CapfwWarning,
                 stacklevel=2,
             )
@@ -92,12 +92,12 @@ class Cider:
         return Scores({self.name: sum(per_image.values()) / len(per_image)}, {self.name: per_image}, details)
 
     def signature(self) -> dict[str, str]:
-        """`document_frequencies`: the references scored against, or the origin of the file and its number of images."""
+        """The common part, and `document_frequencies`: the origin of the frequencies."""
         return common_signature("CIDEr-D, n = 4, sigma = 6") | {"document_frequencies": self._origin}
 
 
 class _CountedAs(list[object]):
-    """The references scored, with the length CiderScorer takes for the number of images behind the frequencies."""
+    """References whose length is the number of images behind the frequencies, where CiderScorer reads that number."""
 
     def __init__(self, num_images: int, references: Iterable[object]) -> None:
         super().__init__(references)

@@ -1,18 +1,18 @@
-"""Penn Treebank tokenisation of captions as coco-caption does it, without Java.
+"""Penn Treebank tokenisation of captions as in coco-caption, without Java.
 
-pycocoevalcap runs Stanford's PTBTokenizer (CoreNLP 3.4.1, `-preserveLines -lowerCase`) over all captions, one a line,
-and removes punctuation. The same tokens come from here; a test compares the two on every caption at hand.
+pycocoevalcap runs Stanford's PTBTokenizer (CoreNLP 3.4.1, `-preserveLines -lowerCase`) over all captions, one per line,
+and removes punctuation. This module returns the same tokens; a test compares the two on every available caption.
 
-The lexer tries all rules at every position. The one that reaches furthest wins, what it looks ahead at included, and
-the first of equals: so the rules are a table, and one regular expression tries them all and remembers how far each got.
+The lexer tries all rules at every position. The rule that reaches furthest wins, its lookahead included; among equals the
+first wins. So the rules are a table, and one regular expression tries them all and records how far each reaches.
 
-Captions are lexed in chunks, and a chunk that was seen before is looked up. Chunks end at the spaces that no rule can
-look across (`CHUNK_END`), so that a chunk has the same tokens wherever it stands.
+The lexer works on chunks of captions and caches their tokens. Chunks end at the spaces that no rule can look across
+(`CHUNK_END`), so a chunk has the same tokens in every caption.
 
-Two oddities of the original that scores depend on are kept: brackets become the words "-lrb-" and "-rrb-", and the
-last full stop of "... that reads K." belongs to the K or not, depending on whether the next caption opens like a
-sentence (`following`). One is not: a caption with a line break other than a line feed made Java hand every later
-caption the tokens of another one; here it is white space.
+Scores depend on two oddities of the original, which are kept. Brackets become the words "-lrb-" and "-rrb-". The last
+full stop of "... that reads K." belongs to the K or not, depending on whether the next caption begins like a sentence
+(`following`). A third oddity is not kept: after a caption with a line break other than a line feed, Java gives every later
+caption the tokens of another one. Here such a line break is white space.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from functools import lru_cache
 
 from .ptb_rules import ABBREVIATION_OF_NUMBERED, RULES
 
-# coco-caption also lists "-LRB-" and the like, in capitals: they never equal a token, all of which are lower case.
+TOKENIZER = "ptb (capfw, no Java)"  # its name in signatures and files
+# coco-caption also lists "-LRB-" and the like in capitals, which never match: all tokens are lower case.
 PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 LINE_BREAK = re.compile(r"[\r\n\u2028\u2029\x0b\x0c\x85]")
 OPEN_END = re.compile(rf"(?<![A-Za-z])(?:[A-Za-z]\.|{ABBREVIATION_OF_NUMBERED})\s*$")
-# Rules that look across a space: tags (such captions are not cut), "No. 5", "3 1/2", "(555) 123 4567", "Co. Ltd.",
-# ". . ." and "K. The". So none does where the next character is one of a to z but "l"; none does after a character
-# other than white space, a full stop, a digit, a closing bracket and those beyond ASCII; and after a digit or a bracket
-# none does before ASCII punctuation and letters. Each line here is one of the three.
+# Rules that look across a space: tags (captions with "<" are one chunk), "No. 5", "3 1/2", "(555) 123 4567", "Co. Ltd.",
+# ". . ." and "K. The". No rule does so (1) before a letter from a to z other than "l"; (2) after an ASCII character other
+# than white space, a full stop, a digit or a closing bracket; (3) after a digit or a closing bracket, before ASCII
+# punctuation or letters. Each line of the pattern is one of the three.
 CHUNK_END = re.compile(
     r" (?=[a-km-z])"
     r"|(?<=[!-(*-\-/:;=-~]) "
     r"|(?<=[0-9)]) (?=[!-\-/:;=-~])"
 )
-# Two groups a rule: the token, and the empty one after all that the rule looks at.
+# Two groups per rule: the token, and an empty group after the rule's lookahead.
 LEXER = re.compile("".join(rf"(?:(?=({rule.pattern}){rule.before}())|)" for rule in RULES))
 
 
 def tokenize_all(captions: Iterable[str]) -> list[str]:
-    """Tokenizes captions in the order given, each seeing the one after it, as one run of the Java tokenizer does."""
+    """Tokenizes captions in the given order; each sees the next one, as in one run of the Java tokenizer."""
     captions = list(captions)
     following, tokenized = "", []
     for caption in reversed(captions):
@@ -52,9 +53,9 @@ def tokenize_all(captions: Iterable[str]) -> list[str]:
 
 
 def tokenize(caption: str, following: str = "") -> str:
-    """Lower-case tokens of one caption without punctuation, joined by single spaces.
+    """Returns the lower-case tokens of one caption, without punctuation, joined by single spaces.
 
-    `following` is the caption on the next line. A token like "3 1/2" has a no-break space in it.
+    `following` is the caption on the next line. A token such as "3 1/2" contains a no-break space.
     """
     caption = LINE_BREAK.sub(" ", caption)
     *chunks, last = [caption] if "<" in caption else CHUNK_END.split(caption)
@@ -75,7 +76,7 @@ def _tokenize_chunk(chunk: str, following: str = "", *, is_last: bool = False) -
 
 
 def _code_units(text: str) -> str:
-    """Text as Java counts it, in UTF-16 code units: a character beyond U+FFFF is two."""
+    """Returns the text in UTF-16 code units, as Java counts: a character beyond U+FFFF becomes two."""
     return "".join(chr(unit) for (unit,) in struct.iter_unpack("<H", text.encode("utf-16-le", "surrogatepass")))
 
 
@@ -95,4 +96,4 @@ def _tokens(text: str, end: int) -> Iterator[str]:
             yield RULES[winner].token_of(match.group(2 * winner + 1))
             position = match.end(2 * winner + 1)
         else:
-            position += 1  # white space, or a character the lexer does not know and leaves out
+            position += 1  # white space, or an unknown character, which the lexer drops

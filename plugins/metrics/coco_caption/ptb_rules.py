@@ -1,12 +1,12 @@
 r"""The lexical rules of Penn Treebank tokenisation, as Stanford's PTBTokenizer (CoreNLP 3.4.1) applies them.
 
-A rule is a pattern, a pattern of what must stand `before` it can hold (looked at, not taken), and what to make of the
-text. Case never matters in literal text, and always in a [character class]: `M(?i:iss)\.` is the title, "miss." is not.
-Tokens that coco-caption removes are dropped here; which kind of quotation mark or dash they were makes no difference.
+A rule has the pattern of a token, the pattern `before` of the text that must follow the token (a lookahead), and a function
+that makes the token from the text. Literal text ignores case, a [character class] does not: `M(?i:iss)\.` is the title,
+"miss." is not. The rules drop tokens that coco-caption removes, so the kind of a quotation mark or dash does not matter.
 
-The lists of words (abbreviations, words that open a sentence, file extensions, ...) and the classes of characters are in
-`ptb_observed.json`. Their source is observation of the Java tokenizer's output, and nothing else:
-`tests/metrics/observe_abbreviations.py` asks it about every candidate word and writes the file.
+`ptb_observed.json` holds the lists of words (abbreviations, words that open a sentence, file extensions, ...) and the
+character classes. They come only from observing the Java tokenizer's output: `tests/metrics/observe_abbreviations.py` runs
+it on every candidate word and writes the file.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ OBSERVED: dict[str, list[str]] = json.loads(Path(__file__).with_name("ptb_observ
 
 
 def _one_of(name: str) -> str:
-    """Any of the words observed; one in small letters stands for any case, another is a pattern."""
+    """Returns a pattern of any of the observed words; a lower-case word matches any case, any other word is a pattern."""
     patterns = [word for word in OBSERVED[name] if not word.islower() or "(" in word]
     words = "|".join(re.escape(word) for word in OBSERVED[name] if word not in patterns)
     return f"(?:{'|'.join([*patterns, *([f'(?i:{words})'] if words else [])])})"
 
 
 def _ranges(observed: list[str]) -> str:
-    """A character class without its brackets, of ranges such as "0030-0039"."""
+    """Returns a character class without its brackets, from ranges such as "0030-0039"."""
     return "".join("-".join(rf"\u{code}" for code in codes.split("-")) for codes in observed)
 
 
@@ -36,7 +36,7 @@ SPACE = r"[ \t\xa0\u2000-\u200A\u3000]"
 SPACE_OR_LINE = r"[ \t\xa0\u2000-\u200A\u3000\r\n\u2028\u2029\x0b\x0c\x85]"
 LETTERS, DIGITS, MARKS = (_ranges(OBSERVED[name]) for name in ("letter", "digit", "mark"))  # none beyond U+FFFF
 LETTER, DIGIT, ALNUM = f"[{LETTERS}]", f"[{DIGITS}]", f"[{LETTERS}{DIGITS}]"
-# Marks are accents, vowel signs and the like: parts of words that are not letters. So is the soft hyphen.
+# Marks (accents, vowel signs) and the soft hyphen are parts of words but not letters.
 WORD_LETTER = rf"(?:[{LETTERS}{MARKS}\u00AD]|&[aeiouAEIOU](?i:acute|grave|uml);)"
 WORD_CHAR = f"(?:{WORD_LETTER}|{DIGIT})"
 WORD = f"{WORD_LETTER}{WORD_CHAR}*(?:[.!?]{WORD_LETTER}{WORD_CHAR}*)*"
@@ -57,14 +57,14 @@ APOSTROPHE_WORDS = (
 )
 QUOTES = rf"(?:''|[`\u2018-\u201F\x91-\x94\u2039\u203A\u00AB\u00BB]{{1,2}}|{APOSTROPHE})"
 AMPERSAND = r"(?:&|(?i:&amp;))"
-INSIDE_SENTENCE = r"[,;:\u3001]"  # after these a full stop was an abbreviation's
+INSIDE_SENTENCE = r"[,;:\u3001]"  # a full stop before one of these belongs to an abbreviation
 
 NUMBER = rf"[-+]?(?:{DIGIT}+(?:[.:,\u00AD\u066B\u066C]{DIGIT}+)*|(?:[.:,\u00AD\u066B\u066C]{DIGIT}+)+)"
 FRACTION = rf"(?:{DIGIT}{{1,4}}[- \xa0])?{DIGIT}{{1,4}}(?:\\?/|\u2044){DIGIT}{{1,4}}"
 PHONE = r"(?:\([0-9]{2,3}\)[ \xa0]?|(?:\+\+?)?(?:[0-9]{2,4}[- \xa0])?[0-9]{2,4}[- \xa0])[0-9]{3,4}[- \xa0]?[0-9]{3,5}"
 PHONE_WITH_DOTS = r"(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}"
 
-ACRONYM = (  # of two letters and more
+ACRONYM = (  # of two letters or more
     r"(?:[A-Za-z](?:\.[A-Za-z])+|(?i:(?:canada|sino|korean|eu|japan|non)-u\.s|u\.s\.-(?:u\.k|u\.s\.s\.r)))"
 )
 ELIDED = f"(?:[dDoOlL]{APOSTROPHE_LIKE}{ALNUM})?"  # d'Avignon
@@ -83,7 +83,7 @@ ATTRIBUTE = rf"{TAG_NAME}(?: *= *(?:'[^']*'|\"[^\"]*\"))?"  # the value of an at
 TAG = rf"<(?:[!?][A-Za-z\-][^>\r\n]*|{TAG_NAME}(?: +{ATTRIBUTE})* */?|/{TAG_NAME}) *>"
 URL = r"(?i:https?)://[^ \t\n\f\r\"<>|(){}]+[^ \t\n\f\r\"<>|.!?(){},-]"
 URL_PATH = r"(?:/[^ \t\n\f\r\"<>|()]+[^ \t\n\f\r\"<>|.!?(){},-])?"
-# ",-_" is a range: capitals and digits are not in these labels.
+# ",-_" is a range, which excludes capitals and digits from the labels.
 HOST = rf"(?:[^ \t\n\f\r\"`'<>|.!?(){{}},-_$]+\.)+{_one_of('top_level_domain')}"
 WWW_HOST = r"(?i:www)\.(?:[^ \t\n\f\r\"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}"
 EMAIL = (
@@ -96,7 +96,7 @@ ASIAN_SMILEY = (
     r"(?:[\^x=~<>]\.\[\^x=<>\]|[\-\^x=~<>']_[\-\^x=~<>']"
     r"|\([\-\^x=~<>'][_.]?[\-\^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\))"
 )
-SYMBOL = (  # each one a token of its own
+SYMBOL = (  # each is a token
     r"[+%&~\^|\\=/\xA1\xA6-\xA9\xAC\xAE-\xB1\xB4\xB6-\xB8\xBF\xD7\xF7\u037E\u0387\u0589\u05BE\u05C0\u05C3\u05C6\u05F3"
     r"\u05F4\u0600-\u0603\u0606-\u060A\u060C\u0614\u061B\u061E\u061F\u066A\u066D\u06D4\u0700-\u070D\u07F6-\u07F8\u0964\u0965"
     r"\u0E4F\u1FBD\u2016\u2017\u2020-\u2023\u2030-\u2038\u203B\u203E-\u2042\u2044\u207A-\u207E\u208A-\u208E"
@@ -126,7 +126,7 @@ def _plain_ampersand(token: str) -> str:
 
 
 def _in_one_piece(token: str) -> str:
-    """Binds what stands apart with no-break spaces: "3 1/2" is one token."""
+    """Replaces spaces by no-break spaces: "3 1/2" is one token."""
     return token.replace(" ", "\u00a0")
 
 
@@ -149,7 +149,7 @@ def _replacement(token: str) -> str:
 
 @dataclass(frozen=True)
 class Rule:
-    """`pattern` is the token's text, `before` what must follow it; `token_of` makes the token, or ""."""
+    """The `pattern` of a token's text, the lookahead `before`, and `token_of`, which makes the token, or "" for none."""
 
     pattern: str
     token_of: Callable[[str], str]
@@ -160,7 +160,7 @@ def _rule(pattern: str, token_of: Callable[[str], str] = _keep, *, before: str =
     return Rule(pattern, token_of, before)
 
 
-# In order of precedence between rules that reach equally far.
+# In order of precedence among rules that reach equally far.
 RULES = (
     _rule(r"(?:(?i:c)\+\+|(?i:[cf])#)"),
     *(_rule(f"(?i:{head})", before=f"(?i:{tail})") for head, tail in map(str.split, OBSERVED["split"])),
@@ -194,7 +194,7 @@ RULES = (
     _rule(rf"{SLASH_PART}(?:\\?/{SLASH_PART}){{1,2}}"),
     _rule(r"(?:[A-Z]*\$|#)"),
     _rule(r"[¢-¥\x80\u20A0\u20A4\u20AC\u060B\u0E3F\uFFE0\uFFE1\uFFE5\uFFE6]", _replacement),
-    # After an acronym these words open a sentence, and its full stop is one. Longer acronyms keep theirs as well.
+    # These words after an acronym open a sentence, so its full stop ends one. Longer acronyms keep their full stop too.
     _rule("[A-Za-z]", before=rf"\.{SPACE_OR_LINE}+(?:{OPENER}|{TAG}){SPACE_OR_LINE}"),
     _rule(ABBREVIATION_OF_NUMBERED, before=f"{SPACE_OR_LINE}?{DIGIT}"),
     _rule(ABBREVIATION_WITH_STOP, before=r"[\s\S]{2}"),
@@ -223,7 +223,7 @@ RULES = (
     _rule(THING),
     _rule(rf"{JOINED_CAPITALS}\.", _plain_ampersand, before=INSIDE_SENTENCE),
     _rule(JOINED_CAPITALS, _plain_ampersand),
-    _rule("'", _drop, before=rf"[A-Za-z](?!{SPACE_OR_LINE})[\s\S]"),  # 'slide: a quotation mark, no 's
+    _rule("'", _drop, before=rf"[A-Za-z](?!{SPACE_OR_LINE})[\s\S]"),  # 'slide: a quotation mark, not 's
     _rule(QUOTES, _ascii_quotes),
     _rule(AUXILIARY, _ascii_quotes),
     _rule(NEGATION, _ascii_quotes),

@@ -1,4 +1,4 @@
-"""SPICE 1.0, by the jar that pycocoevalcap carries, in a temporary folder."""
+"""SPICE 1.0, with pycocoevalcap's jar, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CORENLP_ARCHIVE = "stanford-corenlp-full-2015-12-09.zip"
 class Spice:
     """SPICE per image, and the mean over images.
 
-    It writes its results through Java's own JavaScript engine, which came with Java 8 and went with Java 15. Its cache
-    of parses is off: it would need a writable folder that outlives the run.
+    SPICE writes its results with Java's JavaScript engine, which only Java 8 to 14 have. Its cache of parses is off: it
+    needs a writable folder that outlives the run.
     """
 
     def __init__(self, config: SpiceConfig) -> None:
-        """Raises `MissingLibrary` when a fitting Java, or Stanford CoreNLP 3.6.0 with its models, is not there."""
+        """Raises `MissingLibrary` without Java 8 to 14, or without Stanford CoreNLP 3.6.0 and its models."""
         (self.name,) = config.score_names()
         self.timeout_seconds = config.timeout_seconds
         libraries = package_file("spice/lib")
@@ -35,7 +35,7 @@ class Spice:
                 f"metric spice needs {' and '.join(missing)} in {corenlp}.",
                 option="corenlp_folder",
                 fix=f"Download Stanford CoreNLP 3.6.0 ({CORENLP_ARCHIVE}, from the Stanford NLP Group), "
-                f'put the two jars into a folder, and name it: "corenlp_folder": "...".',
+                f'put the two jars into a folder, and set "corenlp_folder" to it.',
             )
         java, self.java_version = find_java(config.java, metric="spice", versions=range(8, 15))
         class_path = [package_file("spice/spice-1.0.jar"), *(corenlp / jar for jar in CORENLP_JARS), libraries / "*"]
@@ -43,10 +43,10 @@ class Spice:
         self.command += [os.pathsep.join(map(str, class_path)), "edu.anu.spice.SpiceScorer"]
 
     def score(self, captioned: Captioned) -> Scores:
-        """Raises `DataError` for captions that do not pair up, `CapfwError` when Java fails or takes too long."""
+        """Raises `DataError` for an image without candidate or references, `CapfwError` when Java fails or times out."""
         candidate_tokens, reference_tokens = tokenized_pairs(captioned)
         ids = list(reference_tokens)
-        # Numbers stand for the ids, so that 7 and "7" stay two images.
+        # Numbers replace the ids, so that 7 and "7" stay two images.
         captions = [
             {"image_id": number, "test": candidate_tokens[image_id][0], "refs": reference_tokens[image_id]}
             for number, image_id in enumerate(ids)
@@ -64,5 +64,5 @@ class Spice:
         return Scores({self.name: sum(values) / len(values)}, {self.name: dict(zip(ids, values, strict=True))})
 
     def signature(self) -> dict[str, str]:
-        """Tokenizer, library, variant and the version of Java."""
+        """Tokenizer, library, variant and Java version."""
         return common_signature("SPICE 1.0, Stanford CoreNLP 3.6.0") | {"java": str(self.java_version)}

@@ -11,7 +11,7 @@ class CrossEntropyConfig(ObjectiveConfig):
 
 @hookimpl
 def register_objectives() -> list[Component]:
-    """The objective "cross-entropy"."""
+    """Registers "cross-entropy"."""
     return [
         Component(
             name="cross-entropy",
