@@ -382,7 +382,7 @@ def test_weights_that_may_want_other_pixels_are_noticed(
 ) -> None:
     """Weights published as ViT-L-14 differ in mean and deviation, those as ViT-H-14 in the way to resize."""
     options = ", ".join(f"/encoder/{name}" for name in settled)
-    notice = f'"{tag}".* Set {options} to what these weights were trained with'
+    notice = f'"{tag}".* Set {options} to the values that these weights were trained with'
     with torch.device("meta"):  # shapes without numbers: the models are large
         with pytest.warns(CapfwWarning, match=notice):
             build(model=model, weights="random")

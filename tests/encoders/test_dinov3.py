@@ -251,7 +251,7 @@ def test_bad_files_are_refused_by_name(dinotxt: Golden, tmp_path: Path) -> None:
     refused(state | {"norm.weight": torch.zeros(7)}, r"norm\.weight \(7,\) \(needed \(")
     mask = torch.ones_like(state["blocks.0.attn.qkv.bias_mask"])
     bias = {"blocks.0.attn.qkv.bias": mask, "blocks.0.attn.qkv.bias_mask": mask}
-    refused(state | bias, r"bad\.pth: blocks\.0\.attn\.qkv\.bias has a key part")
+    refused(state | bias, r"bad\.pth: the key part of blocks\.0\.attn\.qkv\.bias is not zero")
     refused({"fc.weight": torch.zeros(1)}, r"\d+ missing: mask_token, rope_embed\.periods, cls_token, \.\.\.")
     whole = Path(good).read_bytes()
     for damaged in (whole[:1000], whole[: len(whole) // 2], b"", whole[:-1000]):

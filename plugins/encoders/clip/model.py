@@ -7,22 +7,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....core.protocols import ComponentError, FeatureShape, weights_fingerprint
+from ...libraries.clip_architectures import Architecture
 from ...libraries.open_clip import build_vision_tower, clip_transform, find_clip
-from . import Architecture, ClipConfig
+from . import ClipConfig
 
 _PREPROCESSING = ("mean", "std", "resize_mode")
 
 
 class ClipEncoder(nn.Module):
-    """Encodes RGB images with the vision tower of a CLIP model; the text tower is never built.
+    """Encodes RGB images with the vision tower of a CLIP model, without the text tower.
 
-    Pooled: the projected embedding (B, 1, D). Tokens: the last layer's patch tokens (B, N, D), row by row, before
-    pooling and projection, [CLS] left out; after the tower's final norm where it has one of that width (ViT), and
-    the last grid before attention pooling where the tower is a ResNet. Float32.
+    Pooled: the projected embedding (B, 1, D). Tokens: the patch tokens (B, N, D) of the last layer, row by row, before
+    pooling and projection, without [CLS]. A ViT's tokens are taken after its final norm (CoCa's before it), a ResNet's
+    before attention pooling. Float32.
     """
 
     def __init__(self, config: ClipConfig) -> None:
-        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for an architecture that does not exist."""
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for an unknown architecture."""
         super().__init__()
         self.features = config.features
         self.normalize = config.features == "pooled" if config.normalize is None else config.normalize
@@ -47,7 +48,7 @@ class ClipEncoder(nn.Module):
 
     @torch.no_grad()
     def _ask_shape(self) -> FeatureShape:
-        """The shape of what the tower emits, of which open_clip only states parts."""
+        """Runs the tower once to find the shape of its output, which open_clip states only in part."""
         size = self.tower.image_size
         pixels = torch.zeros(1, 3, *((size, size) if isinstance(size, int) else size))
         if self.features == "pooled":
@@ -57,26 +58,26 @@ class ClipEncoder(nn.Module):
 
     def _embedding(self, pixels: Tensor) -> Tensor:
         output = self.tower(pixels)
-        pooled: Tensor = output[0] if isinstance(output, tuple) else output  # CoCa towers give their tokens as well
+        pooled: Tensor = output[0] if isinstance(output, tuple) else output  # CoCa towers return their tokens as well
         return pooled[:, None]  # (B, 1, D)
 
     def _tokens(self, pixels: Tensor) -> Tensor:
         return self._grid(pixels).flatten(2).transpose(1, 2)  # (B, D, rows, columns) -> (B, rows * columns, D)
 
     def _grid(self, pixels: Tensor) -> Tensor:
-        """Patch tokens in their places (B, D, rows, columns)."""
+        """The patch tokens as a grid (B, D, rows, columns)."""
         try:
             grid: Tensor = self.tower.forward_intermediates(
                 pixels,
                 indices=1,
-                # With attention pooling (CoCa) the final norm belongs to the pooled queries, not to the patches.
+                # With attention pooling (CoCa) the final norm is for the pooled queries, not for the patches.
                 normalize_intermediates=getattr(self.tower, "attn_pool", None) is None,
                 intermediates_only=True,
                 output_fmt="NCHW",
             )["image_intermediates"][-1]
         except (AttributeError, NotImplementedError) as err:
             raise ComponentError(
-                "this architecture does not give its patch tokens.",
+                "open_clip cannot return the patch tokens of this architecture.",
                 option="features",
                 fix='Set "features" to "pooled".',
             ) from err

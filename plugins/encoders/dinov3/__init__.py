@@ -1,4 +1,4 @@
-"""DINOv3 image encoders, with the dino.txt vision head: Meta's files as downloaded, computed by timm."""
+"""DINOv3 image encoders with the dino.txt vision head, in timm, from Meta's files as downloaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD_FILE = "dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth"
 HOW_TO_GET = f"""Meta gives these files on request: https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/
   {BACKBONE_FILE}  (the backbone, ViT-L/16)
   {HEAD_FILE}  (the dino.txt head)
-Put both into torch.hub's folder (~/.cache/torch/hub/checkpoints), or anywhere, and name the first in "weights"."""
+Put both into torch.hub's folder (~/.cache/torch/hub/checkpoints), or into any folder and set "weights" to the first."""
 
 
 class DinoV3Config(EncoderConfig):
@@ -23,31 +23,32 @@ class DinoV3Config(EncoderConfig):
     model: str = Field(
         "vit_large_patch16_dinov3",
         description='timm name of a DINOv3 Vision Transformer ("vit_small_patch16_dinov3", ...). The dino.txt head is '
-        "published for ViT-L/16 alone.",
+        "published for ViT-L/16 only.",
     )
     model_args: dict[str, JsonValue] = Field(
-        default_factory=dict, description='Sizes passed on to timm.create_model, e.g. {"embed_dim": 64, "depth": 2}.'
+        default_factory=dict, description='Sizes for timm.create_model, e.g. {"embed_dim": 64, "depth": 2}.'
     )
     weights: Weights = Field(
         "published",
-        description="The backbone: Meta's file as downloaded; or \"published\": for ViT-L/16 that file in torch.hub's "
-        'folder, for other sizes timm\'s own copy; or "random".',
+        description="Weights of the backbone: Meta's file as downloaded; \"published\", which is that file in torch.hub's "
+        'folder for ViT-L/16 and timm\'s copy for other sizes; or "random".',
     )
     head_weights: Weights | None = Field(
         None,
-        description='The dino.txt head, for pooling "dinotxt": Meta\'s file as downloaded; or "published": that file '
-        "beside the backbone's, or in torch.hub's folder; or \"random\". Its text tower is left out. Absent: random on "
-        "a random backbone, else published.",
+        description='Weights of the dino.txt head, for pooling "dinotxt": Meta\'s file as downloaded; "published", which '
+        "is that file beside the backbone's or in torch.hub's folder; or \"random\". The text tower in it is not read. "
+        'Absent: "random" on a random backbone, else "published".',
     )
     features: FeatureKind = Field("pooled", description="One embedding per image, or the backbone's patch tokens.")
     pooling: Literal["dinotxt", "cls"] = Field(
         "dinotxt",
-        description="For pooled features: the dino.txt image embedding (the head's [CLS] and the mean of its patch "
-        "tokens, together 2048 wide for ViT-L/16), or the backbone's [CLS].",
+        description='For pooled features: "dinotxt" is the dino.txt image embedding (the head\'s [CLS] and the mean of its '
+        'patch tokens, together 2048 wide for ViT-L/16), "cls" is the backbone\'s [CLS].',
     )
     include_registers: bool = Field(False, description="For tokens: put the register tokens before the patch tokens.")
     normalize: bool | None = Field(
-        None, description="Divide each emitted vector by its L2 norm. Absent: dino.txt embeddings yes, others no."
+        None,
+        description="Divide each emitted vector by its L2 norm. Absent: true for dino.txt embeddings, false for others.",
     )
     image_size: int = Field(224, ge=1, description="Side of the square crop, in pixels; a multiple of the patch size.")
     resize: int | None = Field(
@@ -55,7 +56,7 @@ class DinoV3Config(EncoderConfig):
     )
 
     def emitted_features(self) -> FeatureKind:
-        """Pooled or tokens, as `features` says."""
+        """The value of `features`."""
         return self.features
 
     @property
@@ -65,12 +66,12 @@ class DinoV3Config(EncoderConfig):
 
     @property
     def head_source(self) -> str:
-        """`head_weights`, with what its absence stands for written out."""
+        """`head_weights`, with the default filled in where it is absent."""
         return self.head_weights or ("random" if self.weights == "random" else "published")
 
     @field_validator("weights", "head_weights", mode="wrap")
     @classmethod
-    def _say_how_to_get_a_missing_file(cls, value: Any, validate: Callable[[Any], str]) -> str:
+    def _add_how_to_get_a_missing_file(cls, value: Any, validate: Callable[[Any], str]) -> str:
         try:
             return validate(value)
         except ValidationError as err:
@@ -84,7 +85,7 @@ class DinoV3Config(EncoderConfig):
             raise ValueError('"pooling" has no effect on features "tokens"; remove it, or set features to "pooled"')
         if self.features == "pooled" and self.include_registers:
             raise ValueError('"include_registers" has no effect on features "pooled"; remove it')
-        # "published" was the default once, and stands in resolved specs of that time.
+        # "published" was once the default and is in resolved specs of that time.
         if not self.uses_head and self.head_weights not in (None, "published"):
             raise ValueError('"head_weights" has no effect here: only pooling "dinotxt" uses the head; remove it')
         if self.resize is not None and self.resize < self.image_size:
@@ -103,7 +104,7 @@ def register_encoders() -> list[Component]:
             name="dinov3",
             config=DinoV3Config,
             target=f"{__name__}.model:DinoV3Encoder",
-            summary="DINOv3 with the dino.txt head: image embedding, [CLS] or patch tokens.",
+            summary="DINOv3 with the dino.txt head; image embedding, [CLS] or patch tokens.",
             example=DinoV3Config(model_args=TINY, weights="random", image_size=32),
             source='Siméoni et al., 2025, "DINOv3", arXiv 2508.10104; Jose et al., 2024, "DINOv2 Meets Text", '
             "arXiv 2412.16334",

@@ -1,4 +1,4 @@
-"""The dino.txt vision head: two Transformer blocks over the backbone's tokens, out of timm's parts."""
+"""The dino.txt vision head: two Transformer blocks over the backbone's tokens, built from timm's parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RENAMED = (("mlp.fc1_g", "mlp.w1"), ("mlp.fc1_x", "mlp.w2"), ("mlp.fc2", "mlp.w
 class DinoTextHead(nn.Module):
     """Transformer blocks and a norm over the backbone's tokens, without positions (Jose et al., 2024, section 3).
 
-    SwiGLU with a hidden width of 8/3 of the token's, rounded up to a multiple of 64; no qkv bias; layer scale.
+    The SwiGLU is 8/3 times as wide as a token, rounded up to a multiple of 64. Layer scale, no qkv bias.
     """
 
     def __init__(self, width: int, num_heads: int, num_blocks: int) -> None:
@@ -47,7 +47,7 @@ class DinoTextHead(nn.Module):
 
 
 def build_head(config: DinoV3Config, backbone: Eva, *, beside: Path | None) -> DinoTextHead:
-    """The head for this backbone. `beside`: the backbone's file, where the published head is looked for first."""
+    """Builds the head for this backbone; searches the folder of the backbone's file, `beside`, for a published head."""
     width, num_heads = backbone.embed_dim, backbone.blocks[0].attn.num_heads
     if config.head_source == "random":
         return DinoTextHead(width, num_heads, num_blocks=2)
@@ -56,7 +56,11 @@ def build_head(config: DinoV3Config, backbone: Eva, *, beside: Path | None) -> D
         name: value for name, value in read_weights(file, option="head_weights").items() if name.startswith(_PREFIX)
     }
     if not state:
-        raise BadCheckpoint(f'{file} has no name that starts with "{_PREFIX}".', option="head_weights", fix=HOW_TO_GET)
+        raise BadCheckpoint(
+            f'{file} is no dino.txt head: it has no name that starts with "{_PREFIX}".',
+            option="head_weights",
+            fix=HOW_TO_GET,
+        )
     num_blocks = len({name.split(".")[3] for name in state if name.startswith(f"{_PREFIX}blocks.")})
     with torch.device("meta"):
         head = DinoTextHead(width, num_heads, num_blocks)
@@ -66,7 +70,7 @@ def build_head(config: DinoV3Config, backbone: Eva, *, beside: Path | None) -> D
 
 
 def official_layout(head: DinoTextHead) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the head in Meta's file."""
+    """Returns the names and shapes of the head in Meta's file."""
     return {_official_name(name): tuple(value.shape) for name, value in head.state_dict().items()}
 
 

@@ -18,19 +18,20 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 class DinoV3Encoder(nn.Module):
     """Encodes RGB images with a DINOv3 Vision Transformer.
 
-    Pooled (B, 1, D): the dino.txt image embedding (DINOv2 Meets Text, section 3: the head's [CLS] beside the mean of
-    the head's patch tokens, D = 2 * width), or the backbone's [CLS]. Tokens (B, N, D): the backbone's patch tokens, row
-    by row, register tokens before them if asked for, [CLS] never. All after the final norm, float32. In eval mode.
+    Pooled (B, 1, D): the dino.txt image embedding (DINOv2 Meets Text, section 3: the head's [CLS] and the mean of the
+    head's patch tokens, concatenated, D = 2 * width), or the backbone's [CLS]. Tokens (B, N, D): the backbone's patch
+    tokens, row by row, without [CLS]; `include_registers` puts the register tokens first. All after the final norm,
+    float32, in eval mode.
 
-    Preprocessing is upstream's: the shorter side to 256 (bicubic, on uint8, so that overshoot is clipped), the centre
-    224 x 224, ImageNet statistics.
+    The preprocessing is Meta's: resize the shorter side to 256 (bicubic, on uint8, which clips overshoot), crop the
+    centre 224 x 224, normalise with ImageNet's statistics.
 
-    Casting the encoder to half precision would lose the checkpoint's rotary periods (timm computes them anew); autocast
-    does not.
+    Autocast keeps the checkpoint's rotary periods. A cast of the encoder to half precision loses them: timm then
+    computes its own.
     """
 
     def __init__(self, config: DinoV3Config) -> None:
-        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model timm does not have."""
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model that timm does not have."""
         super().__init__()
         self.config = config
         self.normalize = config.uses_head if config.normalize is None else config.normalize
@@ -40,7 +41,7 @@ class DinoV3Encoder(nn.Module):
         side, patch_side = config.image_size, self.backbone.patch_embed.patch_size[0]
         if side % patch_side:
             raise ComponentError(
-                f"{side} is not a multiple of the patch size, {patch_side}.",
+                f"image_size {side} is not a multiple of the patch size, {patch_side}.",
                 option="image_size",
                 fix=f"Use {max(1, round(side / patch_side)) * patch_side}.",
             )

@@ -18,12 +18,13 @@ from ....core.protocols import (
     BadCheckpoint,
     ComponentError,
     FeatureShape,
-    MissingWeights,
     load_exactly,
-    nearest,
     read_weights,
+    suggestion,
     weights_fingerprint,
 )
+from ...libraries.hub import how_to_download
+from ...libraries.timm import unbuildable, undownloadable
 from . import TimmConfig
 from .tokens import TokenLayout, read_layout
 from .transform import evaluation_transform
@@ -32,15 +33,13 @@ from .transform import evaluation_transform
 class TimmEncoder(nn.Module):
     """Encodes RGB images with any model of timm.
 
-    Pooled: the vector that timm hands to its classifier (B, 1, D). Tokens (B, N, D): a transformer's patch tokens after
-    its last norm, [CLS] before them if asked for, register and distillation tokens never; or a CNN's last grid. Row by
-    row, float32. In eval mode.
+    Pooled (B, 1, D): the input of timm's classifier. Tokens (B, N, D), row by row: a Transformer's patch tokens after its
+    last norm, without register and distillation tokens (`include_cls` puts [CLS] first); or a CNN's last grid. Float32,
+    in eval mode.
     """
 
     def __init__(self, config: TimmConfig) -> None:
-        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model, an argument or tokens that timm
-        does not have.
-        """
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model, argument or tokens unknown to timm."""
         super().__init__()
         self.config = config
         self.net = _create(config).float()
@@ -52,7 +51,7 @@ class TimmEncoder(nn.Module):
             hidden = self.net.forward_features(blank)
             self._layout = self._read_layout(hidden, blank) if config.features == "tokens" else None
             try:
-                features = self._emit(hidden)  # asking beats deriving
+                features = self._emit(hidden)
             except (NotImplementedError, TypeError) as err:
                 raise ComponentError(
                     f"{config.model} has no pooled embedding: {err}",
@@ -67,8 +66,8 @@ class TimmEncoder(nn.Module):
         )
 
     def encode(self, pixels: Tensor) -> Tensor:
-        # LeViT, TinyViT and others keep what they looked up in their position biases while in eval mode: it would be
-        # stale after an optimizer step, and carry the gradients, or the inference mode, of an earlier call.
+        # In eval mode LeViT, TinyViT and others cache lookups in their position biases. A cached tensor is stale after an
+        # optimizer step, and carries the gradients or the inference mode of an earlier call.
         for module in self.net.modules():
             if getattr(module, "attention_bias_cache", None):
                 module.attention_bias_cache = {}
@@ -85,7 +84,7 @@ class TimmEncoder(nn.Module):
         return layout
 
     def _emit(self, hidden: Tensor) -> Tensor:
-        """Features (B, N, D) float32 out of what `forward_features` returned."""
+        """Turns the output of `forward_features` into features (B, N, D) float32."""
         if self._layout is None:
             features = self.net.forward_head(hidden, pre_logits=True).flatten(1)[:, None]  # (B, 1, D)
         else:
@@ -99,7 +98,7 @@ class TimmEncoder(nn.Module):
 def _create(config: TimmConfig) -> nn.Module:
     _check_name(config)
     published = timm.get_pretrained_cfg(config.model)
-    # Models whose position table has a fixed size are told the size; the others take any.
+    # Only models with a position table of fixed size need the size; the others accept any.
     resized = {"img_size": config.image_size} if config.image_size and published and published.fixed_input_size else {}
     try:
         with contextlib.redirect_stdout(sys.stderr):  # timm prints while it converts some checkpoints
@@ -108,18 +107,14 @@ def _create(config: TimmConfig) -> nn.Module:
             )
     except SafetensorError as err:
         raise BadCheckpoint(
-            f"the cached weights of {config.model} are damaged: {err}", option="weights", fix=_where_to_fetch(config)
+            f"the cached weights of {config.model} are damaged: {err}", option="weights", fix=_how_to_get(config)
         ) from err
     except (TypeError, ValueError, AssertionError) as err:
-        raise ComponentError(f"timm cannot build {config.model} with these: {err}", option="model_args") from err
+        raise unbuildable(config.model, err) from err
     except (OSError, RuntimeError) as err:
         if config.weights != "pretrained":
-            raise ComponentError(f"timm cannot build {config.model}: {err}", option="model_args") from err
-        raise MissingWeights(
-            f"the published weights of {config.model} are not on this machine and cannot be fetched.",
-            option="weights",
-            fix=_where_to_fetch(config),
-        ) from err
+            raise unbuildable(config.model, err) from err
+        raise undownloadable(config.model, fix=_how_to_get(config)) from err
     if config.weights not in ("pretrained", "random"):
         _load(net, config, resized)
     return net
@@ -128,9 +123,8 @@ def _create(config: TimmConfig) -> nn.Module:
 def _check_name(config: TimmConfig) -> None:
     name, _, tag = config.model.partition(".")
     if not timm.is_model(name):
-        close = nearest(name, timm.list_models())
         raise ComponentError(
-            f'timm has no model "{name}".' + (f' Did you mean "{close}"?' if close else ""),
+            f'timm has no model "{name}". {suggestion(name, timm.list_models())}'.rstrip(),
             option="model",
             fix="`python -c 'import timm; print(timm.list_models())'` lists them.",
         )
@@ -143,18 +137,15 @@ def _check_name(config: TimmConfig) -> None:
         )
 
 
-def _where_to_fetch(config: TimmConfig) -> str:
+def _how_to_get(config: TimmConfig) -> str:
     published = timm.get_pretrained_cfg(config.model)
-    source = f"`hf download {published.hf_hub_id}`" if published.hf_hub_id else published.url
-    return (
-        f"Needed: {source}, where there is a network; the Hugging Face cache it fills can be copied here.\n"
-        'Or put the file anywhere and name it: "weights": "./model.safetensors".'
-    )
+    download = how_to_download(published.hf_hub_id) if published.hf_hub_id else f"Download {published.url}."
+    return f'{download}\nOr copy the file to this machine and name it: "weights": "./model.safetensors".'
 
 
 def _load(net: nn.Module, config: TimmConfig, resized: Mapping[str, int]) -> None:
     file, own = Path(config.weights), net.state_dict()
-    with torch.device("meta"):  # a classifier is what the model has more when it is built with one
+    with torch.device("meta"):  # the classifier is the difference between this model and `net`
         with_classifier = timm.create_model(config.model, num_classes=1, **config.model_args, **resized)
     classifier = with_classifier.state_dict().keys() - own.keys()
 
@@ -168,10 +159,10 @@ def _load(net: nn.Module, config: TimmConfig, resized: Mapping[str, int]) -> Non
 
 
 def _convert(net: nn.Module, state: dict[str, Tensor], *, is_resized: bool) -> dict[str, Tensor]:
-    """The file in timm's names, through timm's converter for this family of models.
+    """Renames the weights with timm's converter for this family of models.
 
-    The converters also resample positions and patches to whatever the model has: wanted for the positions when another
-    image size was asked for, otherwise a sign of a wrong file. There the original stays, for the loading to refuse.
+    The converters also resample positions and patches to the model's sizes. That is right for the positions at another
+    image size; everywhere else it hides a wrong file, so the original stays and strict loading refuses it.
     """
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
     if convert is None:
@@ -179,7 +170,7 @@ def _convert(net: nn.Module, state: dict[str, Tensor], *, is_resized: bool) -> d
     try:
         with contextlib.redirect_stdout(sys.stderr):
             converted: dict[str, Tensor] = convert(dict(state), net)
-    except Exception:  # a converter meets a file of another family: the loading says what differs
+    except Exception:  # a file of another family: strict loading reports the differences
         return state
     for name, value in state.items():
         is_changed = name in converted and converted[name].shape != value.shape
@@ -189,7 +180,7 @@ def _convert(net: nn.Module, state: dict[str, Tensor], *, is_resized: bool) -> d
 
 
 def _data_config(config: TimmConfig, net: nn.Module) -> dict[str, object]:
-    """Timm's own data config of the model, changed where the options say so."""
+    """Returns timm's data config of the model with the user's options in it."""
     side = config.image_size
     changes = {
         "input_size": (3, side, side) if side else None,

@@ -1,4 +1,4 @@
-"""Where a model of timm puts its tokens: the grid that the patches form, and the tokens that stand before them."""
+"""The layout of a timm model's tokens: the grid of the patches, and the extra tokens before them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _FIX = 'Set "features" to "pooled".'
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """The order of what `forward_features` returns for an image: `num_extra_tokens`, then `grid`, row by row.
+    """The order of the tokens in the output of `forward_features`: `num_extra_tokens`, then `grid`, row by row.
 
-    `grid` is (rows, columns). `has_cls`: the first of the extra tokens is [CLS]; the others are registers or
+    `grid` is (rows, columns). With `has_cls` the first extra token is [CLS]. The other extra tokens are registers or
     distillation tokens.
     """
 
@@ -25,7 +25,7 @@ class TokenLayout:
     is_channels_last: bool = False
 
     def patches(self, hidden: Tensor) -> Tensor:
-        """The patch tokens (B, rows * columns, D) of what `forward_features` returned."""
+        """Returns the patch tokens (B, rows * columns, D) from the output of `forward_features`."""
         if hidden.ndim == 3:
             return hidden[:, self.num_extra_tokens :]  # (B, extra + N, D) -> (B, N, D)
         if self.is_channels_last:
@@ -34,11 +34,11 @@ class TokenLayout:
 
 
 def read_layout(net: nn.Module, hidden: object, pixels: Tensor, *, model: str) -> TokenLayout:
-    """Finds the layout of `hidden`, which `net.forward_features` returned for `pixels` (1, 3, H, W).
+    """Finds the layout of `hidden`, the output of `net.forward_features` for `pixels` (1, 3, H, W).
 
-    A map (1, D, H, W) or (1, H, W, D) is its own grid. For a sequence (1, N, D), the grid is that of the last map of
-    `net.forward_intermediates`, and N must be rows * columns and the extra tokens that the model declares.
-    Raises `ComponentError` for anything else.
+    A map (1, D, H, W) or (1, H, W, D) is its own grid. The grid of a sequence (1, N, D) is that of the last map of
+    `net.forward_intermediates`; N must equal rows * columns plus the extra tokens that the model declares.
+    Raises `ComponentError` for any other output.
     """
     if not isinstance(hidden, Tensor):
         raise ComponentError(f"{model} emits several sequences of tokens per image.", option="features", fix=_FIX)

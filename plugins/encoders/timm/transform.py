@@ -1,4 +1,4 @@
-"""The light half of encoder "timm" at work: timm's evaluation transform, and the part of a photo that it keeps."""
+"""Timm's evaluation transform, and the box of a photo that it keeps."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ....core.protocols import Box, ImageTransform, image_transform
 
 @dataclass(frozen=True)
 class KeptBox:
-    """The part of a photo that remains when it is resized as `mode` says and the centre is cropped or padded.
+    """The box of a photo that remains after a resize and a crop, or padding, of the centre.
 
-    `mode` is timm's crop mode: "center" fits the shorter side to `resized`, "border" the longer, "squash" both.
-    `resized` and `crop` are (height, width) in pixels.
+    `mode` is timm's crop mode: "center" fits the shorter side to `resized`, "border" the longer side, "squash" both
+    sides. `resized` and `crop` are (height, width) in pixels.
     """
 
     mode: str
@@ -25,7 +25,7 @@ class KeptBox:
     crop: tuple[int, int]
 
     def __call__(self, width: int, height: int) -> Box:
-        """The box, of a photo of this size."""
+        """Returns the box in a photo of this size, in its pixels."""
         down, across = height / self.resized[0], width / self.resized[1]  # pixels of the photo per resized pixel
         if self.mode != "squash":
             down = across = max(down, across) if self.mode == "border" else min(down, across)
@@ -35,7 +35,7 @@ class KeptBox:
 
 
 def evaluation_transform(data_config: Mapping[str, Any]) -> ImageTransform:
-    """The evaluation transform of a data config of timm, which resizes with PIL."""
+    """Returns the evaluation transform of a timm data config; it resizes with PIL."""
     _, height, width = data_config["input_size"]
     fraction = data_config["crop_pct"]
     resized = (math.floor(height / fraction), math.floor(width / fraction))  # as timm computes them

@@ -1,4 +1,4 @@
-"""Vision Transformers of transformers: ViT, DeiT, DINOv2, DINOv3, BEiT, the vision towers of CLIP and SigLIP."""
+"""Vision Transformers of the transformers library: ViT, DeiT, DINOv2, DINOv3, BEiT, the towers of CLIP and SigLIP."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class VitArchitecture(BaseModel):
     patch_size: int = Field(16, ge=1, description="Side of a patch, in pixels.")
     width: int = Field(768, ge=1, description="Width of a token (D).")
     num_layers: int = Field(12, ge=1, description="Transformer layers.")
-    num_heads: int = Field(12, ge=1, description="Attention heads; divides `width`.")
-    mlp_ratio: float = Field(4.0, gt=0, description="Hidden width of the MLP / `width`.")
+    num_heads: int = Field(12, ge=1, description="Attention heads; must divide `width`.")
+    mlp_ratio: float = Field(4.0, gt=0, description="Hidden width of the MLP, in multiples of `width`.")
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> Self:
@@ -34,11 +34,11 @@ class VitConfig(EncoderConfig):
     """Options of encoder "vit"."""
 
     weights: Weights = Field(
-        description='Published id ("google/vit-base-patch16-224-in21k"), a folder written by save_pretrained (of the '
-        'model and of its image processor), or "random".'
+        description='Published id ("google/vit-base-patch16-224-in21k"), a folder with the model and its image processor '
+        '(save_pretrained of both), or "random".'
     )
     architecture: VitArchitecture | None = Field(
-        None, description='Sizes of the random model; only with weights "random". Absent: ViT-B/16.'
+        None, description='Sizes of the model; only with weights "random". Absent: ViT-B/16.'
     )
     features: FeatureKind = Field("pooled", description="One embedding per image, or the patch tokens.")
     pooling: Literal["cls", "pooler"] = Field(
@@ -47,17 +47,16 @@ class VitConfig(EncoderConfig):
         "trained dense layer and tanh in ViT; the normed [CLS] in CLIP and DINO; attention pooling in SigLIP).",
     )
     include_cls: bool = Field(False, description="For tokens: put [CLS] before the patch tokens.")
-
     normalize: bool = Field(False, description="Divide each emitted vector by its L2 norm.")
 
     def emitted_features(self) -> FeatureKind:
-        """Pooled or tokens, as `features` says."""
+        """The value of `features`."""
         return self.features
 
     @model_validator(mode="after")
     def _no_option_without_effect(self) -> Self:
         if self.architecture is not None and self.weights != "random":
-            raise ValueError('"architecture" is only for weights "random": a checkpoint says its own; remove it')
+            raise ValueError('"architecture" is only for weights "random": a checkpoint states its own; remove it')
         if self.features == "tokens" and self.pooling != "cls":
             raise ValueError('"pooling" has no effect on features "tokens"; remove it, or set features to "pooled"')
         if self.features == "pooled" and self.include_cls:
@@ -76,7 +75,7 @@ def register_encoders() -> list[Component]:
             name="vit",
             config=VitConfig,
             target=f"{__name__}.model:VitEncoder",
-            summary="Vision Transformers of transformers: [CLS], pooler output or patch tokens.",
+            summary="Vision Transformers of the transformers library; [CLS], pooler output or patch tokens.",
             example=VitConfig(weights="random", architecture=TINY),
             starter=VitConfig(weights="google/vit-base-patch16-224-in21k"),
             source='Dosovitskiy et al., 2021, "An Image is Worth 16x16 Words", arXiv 2010.11929; '

@@ -14,8 +14,10 @@ from ....core.protocols import (
     FeatureShape,
     MissingWeights,
     is_local_path,
+    listed,
     weights_fingerprint,
 )
+from ...libraries.hub import how_to_download
 from ...libraries.transformers import first_line, load_pretrained, processor_transform
 from . import VitArchitecture, VitConfig
 
@@ -25,14 +27,14 @@ class VitEncoder(nn.Module):
 
     Pooled (B, 1, D): the first token of `last_hidden_state` (after the final norm in ViT, DeiT and DINO; CLIP norms
     only its `pooler_output`), or `pooler_output`. Tokens (B, N, D): the patch tokens of `last_hidden_state`, row by
-    row, [CLS] before them if asked for, register and distillation tokens never. Float32.
+    row, without register and distillation tokens; `include_cls` puts [CLS] first. Float32.
 
-    Preprocessing is the checkpoint's own image processor, in transformers' torchvision backend (its default; the
-    resize works on uint8). Random models take pixels in -1..1 at their image size.
+    The checkpoint's own image processor makes the pixels, in transformers' default backend, torchvision (it resizes
+    uint8). Random models read pixels in -1..1 at their image size.
     """
 
     def __init__(self, config: VitConfig) -> None:
-        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model that does not work like a ViT."""
+        """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model that emits no patch tokens."""
         super().__init__()
         self.features, self.pooling, self.include_cls = config.features, config.pooling, config.include_cls
         self.normalize = config.normalize
@@ -41,7 +43,7 @@ class VitEncoder(nn.Module):
         else:
             self.model, processor = _load(config.weights, needs_pooler=config.pooling == "pooler")
         if config.pooling != "pooler" and getattr(self.model, "pooler", None) is not None:
-            self.model.pooler = None  # not used here, and random where the checkpoint has none
+            self.model.pooler = None  # unused, and random where the checkpoint has none
         self.eval()
         self.transform = processor_transform(processor)
         self._processing = sorted(map(repr, processor.to_dict().items()))
@@ -78,7 +80,7 @@ class VitEncoder(nn.Module):
         return weights_fingerprint(self.model, *facts, self.features, self.pooling, self.include_cls, self.normalize)
 
     def _patch_grid(self, pixels: Tensor) -> tuple[int, int]:
-        """Rows and columns of the patches of one input (3, H, W)."""
+        """Returns the rows and columns of the patches of one input (3, H, W)."""
         patch_size = getattr(self.model.config, "patch_size", None)
         if not isinstance(patch_size, int):
             raise self._no_patches()
@@ -87,11 +89,11 @@ class VitEncoder(nn.Module):
 
     @torch.no_grad()
     def _count_prefix_tokens(self, pixels: Tensor, grid: tuple[int, int]) -> int:
-        """Tokens before the patches: [CLS], and registers or a distillation token where the model has them."""
+        """Counts the tokens before the patches: [CLS], registers and a distillation token, where the model has them."""
         output = self.model(pixel_values=pixels[None])
         tokens = output.last_hidden_state
         num_prefix_tokens = int(tokens.shape[1]) - grid[0] * grid[1]
-        # Swin and other pyramids merge their patches; they have a pooler output only.
+        # Swin and other pyramids merge their patches, so only their pooler output is usable.
         if tokens.ndim != 3 or (num_prefix_tokens < 0 and self.pooling != "pooler"):
             raise self._no_patches()
         if self.pooling == "pooler" and getattr(output, "pooler_output", None) is None:
@@ -104,7 +106,7 @@ class VitEncoder(nn.Module):
         return ComponentError(
             f"{type(self.model).__name__} does not emit a sequence of patch tokens.",
             option="weights",
-            fix='Encoder "timm" reads other architectures.',
+            fix='Use encoder "timm" for other architectures.',
         )
 
 
@@ -118,14 +120,14 @@ def _build_random(architecture: VitArchitecture) -> tuple[nn.Module, ViTImagePro
         intermediate_size=round(architecture.width * architecture.mlp_ratio),
     )
     side = {"height": architecture.image_size, "width": architecture.image_size}
-    return ViTModel(config), ViTImageProcessor(size=side)  # mean and deviation 0.5
+    return ViTModel(config), ViTImageProcessor(size=side)  # mean and standard deviation 0.5
 
 
 def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProcessor]:
     try:
         config = load_pretrained(AutoConfig.from_pretrained, weights, option="weights")
         config = getattr(config, "vision_config", config)  # CLIP and SigLIP: the vision tower alone
-        # What its report holds of weights that were left out (the text tower, a classifier) is checked below.
+        # transformers' load report is hidden; its missing weights are checked below.
         model, found = load_pretrained(
             AutoModel.from_pretrained,
             weights,
@@ -145,9 +147,8 @@ def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProce
     missing = [name for name in found["missing_keys"] if needs_pooler or not name.startswith("pooler.")]
     if missing:
         hint = ' It has no trained pooler: set "pooling" to "cls".' if missing[0].startswith("pooler.") else ""
-        names = ", ".join(sorted(missing)[:3])
         raise BadCheckpoint(
-            f"{weights} lacks {len(missing)} weights of {type(model).__name__}: {names}.{hint}",
+            f"{weights} lacks {len(missing)} weights of {type(model).__name__}: {listed(sorted(missing), 3)}.{hint}",
             option="weights",
         )
     return model, processor
@@ -159,12 +160,12 @@ def _explain(weights: str, err: Exception) -> ComponentError:
         return BadCheckpoint(
             f"{weights} cannot be loaded: {reason}",
             option="weights",
-            fix="A folder needs config.json, model.safetensors and preprocessor_config.json, whole, as save_pretrained "
-            "writes them (the model's and the image processor's).",
+            fix="Save the model and its image processor again with save_pretrained: the folder needs config.json, "
+            "model.safetensors and preprocessor_config.json.",
         )
     return MissingWeights(
-        f'"{weights}" is not on this machine and cannot be fetched: {reason}',
+        f'"{weights}" is not on this machine and cannot be downloaded: {reason}',
         option="weights",
-        fix=f"`hf download {weights}`, where there is a network, fills the Hugging Face cache; copy that here.\n"
-        'Or save model and image processor into a folder and name it: "weights": "./folder".',
+        fix=f"{how_to_download(weights)}\n"
+        'Or save the model and its image processor into a folder and name it: "weights": "./folder".',
     )

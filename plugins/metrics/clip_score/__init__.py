@@ -1,23 +1,13 @@
-"""CLIPScore and RefCLIPScore: how well a caption fits its image, to a CLIP model, with or without references."""
+"""CLIPScore and RefCLIPScore: the similarity of a caption to its image, and to the references, in a CLIP model."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field
 
 from ....core.protocols import Component, MetricConfig, Weights, hookimpl
+from ...libraries.clip_architectures import TwoTowers
 
 SOURCE = 'Hessel et al., 2021, "CLIPScore: A Reference-free Evaluation Metric for Image Captioning", arXiv 2104.08718'
-
-
-class TwoTowers(BaseModel):
-    """An architecture written out, in the words of open_clip's own model files."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    embed_dim: int = Field(ge=1, description="Width of the space images and texts share.")
-    vision_cfg: dict[str, JsonValue] = Field(description="Fields of open_clip's `CLIPVisionCfg`.")
-    text_cfg: dict[str, JsonValue] = Field(description="Fields of open_clip's `CLIPTextCfg`.")
-    quick_gelu: bool = Field(False, description="x * sigmoid(1.702 x), OpenAI's activation, in place of GELU.")
 
 
 class ClipScoreConfig(MetricConfig):
@@ -25,16 +15,16 @@ class ClipScoreConfig(MetricConfig):
 
     model: str | TwoTowers | None = Field(
         None,
-        description='open_clip architecture, or one written out. Absent: "ViT-B-32", or what a folder of weights states.',
+        description='open_clip architecture, or a written-out one. Absent: that of a folder of weights, else "ViT-B-32".',
     )
     weights: Weights = Field(
         "openai",
         description="Pretrained tag of open_clip (\"openai\" is the paper's), a local file saved by open_clip, OpenAI's "
-        'own archive, a folder saved by transformers\' CLIPModel or by open_clip, or "random". For a bare'
-        ' file of OpenAI weights name the model with "-quickgelu".',
+        'own archive, a folder saved by transformers\' CLIPModel or by open_clip, or "random". For any other file of '
+        'OpenAI weights, name the model with "-quickgelu".',
     )
-    prompt: str = Field("A photo depicts ", description="Put before every caption.")
-    batch_size: int = Field(64, ge=1, description="Images, or captions, encoded at once.")
+    prompt: str = Field("A photo depicts ", description="Text before every caption.")
+    batch_size: int = Field(64, ge=1, description="Images, or captions, per forward pass.")
 
     def needs(self) -> tuple[str, ...]:
         """The images."""
@@ -68,7 +58,7 @@ def register_metrics() -> list[Component]:
             name="clip-score",
             config=ClipScoreConfig,
             target=f"{__name__}.model:ClipScore",
-            summary="CLIPScore: similarity of caption and image, no references needed.",
+            summary="CLIPScore: similarity of caption and image, without references.",
             example=ClipScoreConfig(model=_TINY, weights="random"),
             source=SOURCE,
         ),
@@ -76,7 +66,7 @@ def register_metrics() -> list[Component]:
             name="ref-clip-score",
             config=RefClipScoreConfig,
             target=f"{__name__}.model:RefClipScore",
-            summary="RefCLIPScore: CLIPScore and the similarity to the nearest reference, in one number.",
+            summary="RefCLIPScore: harmonic mean of CLIPScore and the similarity to the nearest reference.",
             example=RefClipScoreConfig(model=_TINY, weights="random"),
             source=SOURCE,
         ),

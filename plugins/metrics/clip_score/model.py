@@ -20,18 +20,19 @@ from ....core.protocols import (
     open_image,
     weights_fingerprint,
 )
+from ...libraries.clip_architectures import TwoTowers
 from ...libraries.open_clip import ClipSource, build_both_towers, clip_transform, find_clip
-from . import ClipScoreConfig, TwoTowers
+from . import ClipScoreConfig
 
 WEIGHT = 2.5  # Hessel et al., 2021, section 3: stretches the scores to about 0..1
-VOCABULARY_SIZE = 49408  # of CLIP's own tokenizer, which comes with open_clip
+VOCABULARY_SIZE = 49408  # CLIP's own tokenizer, which is part of open_clip
 
 
 class ClipScore(nn.Module):
     """2.5 * max(cos(caption, image), 0) per image, and the mean over images.
 
-    Captions are read raw, after the prompt "A photo depicts ", and cut at the model's context length. The model runs on
-    the device that it is on: the engine moves it.
+    Captions are raw, follow the prompt ("A photo depicts "), and are cut at the model's context length. The model runs on
+    its own device, to which the engine moves it.
     """
 
     def __init__(self, config: ClipScoreConfig) -> None:
@@ -52,10 +53,13 @@ class ClipScore(nn.Module):
         """Raises `DataError` without captions or images, and `UnreadableSource` for an image that cannot be read."""
         candidates, sources = captioned.candidates, captioned.require_sources(needed_by=self.name)
         if not candidates:
-            raise DataError("there are no captions to score.")
+            raise DataError("there are no captions to score.", fix="Score at least one image.")
         lacking = [image_id for image_id in candidates if image_id not in sources]
         if lacking:
-            raise DataError(f"{len(lacking)} candidates have no image, the first for image {lacking[0]}.")
+            raise DataError(
+                f"{len(lacking)} candidates have no image, the first for image {lacking[0]}.",
+                fix="Give the image of every candidate.",
+            )
         ids = list(candidates)
         texts = self._embed_texts([candidates[image_id] for image_id in ids])  # (B, D)
         pictures = self._embed_images([sources[image_id] for image_id in ids])  # (B, D)
@@ -80,7 +84,7 @@ class ClipScore(nn.Module):
 
     @torch.no_grad()
     def _embed_texts(self, captions: Sequence[str]) -> Tensor:
-        """L2-normalised text embeddings (B, D) float32, on the CPU."""
+        """Returns L2-normalised text embeddings (B, D) float32, on the CPU."""
         device, embedded = self._device(), []
         for start in range(0, len(captions), self.config.batch_size):
             batch = [self.config.prompt + caption for caption in captions[start : start + self.config.batch_size]]
@@ -89,7 +93,7 @@ class ClipScore(nn.Module):
 
     @torch.no_grad()
     def _embed_images(self, sources: Sequence[Source]) -> Tensor:
-        """L2-normalised image embeddings (B, D) float32, on the CPU."""
+        """Returns L2-normalised image embeddings (B, D) float32, on the CPU."""
         device, embedded = self._device(), []
         for start in range(0, len(sources), self.config.batch_size):
             batch = sources[start : start + self.config.batch_size]
@@ -100,12 +104,15 @@ class ClipScore(nn.Module):
 
 
 class RefClipScore(ClipScore):
-    """Harmonic mean of CLIPScore and the cosine (at least 0) with the nearest reference, per image, and the mean."""
+    """Harmonic mean of CLIPScore and max(cos(caption, nearest reference), 0) per image, and the mean over images."""
 
     def _combine(self, scores: Tensor, texts: Tensor, references: Sequence[tuple[str, ...]]) -> Tensor:
         counts = [len(captions) for captions in references]
         if not all(counts):
-            raise DataError(f"{counts.count(0)} images have no references, which metric {self.name} needs.")
+            raise DataError(
+                f"{counts.count(0)} images have no references, which metric {self.name} needs.",
+                fix="Add references, or use metric clip-score.",
+            )
         embedded = self._embed_texts([caption for captions in references for caption in captions]).split(counts)
         nearest = torch.stack([(own @ text).max() for own, text in zip(embedded, texts, strict=True)]).clamp(min=0)
         return torch.where(scores + nearest > 0, 2 * scores * nearest / (scores + nearest), 0.0)
@@ -128,5 +135,5 @@ def _require_own_tokenizer(source: ClipSource) -> None:
             "this model does not read the vocabulary of CLIP's own tokenizer"
             + (f' (it needs "{other}").' if other else f" ({VOCABULARY_SIZE} tokens)."),
             option="model",
-            fix='CLIPScore was defined with "ViT-B-32"; any open_clip model with CLIP\'s tokenizer works.',
+            fix='Use "ViT-B-32", with which CLIPScore was defined, or another open_clip model with CLIP\'s tokenizer.',
         )
