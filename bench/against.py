@@ -1,10 +1,10 @@
-"""Two versions of capfw side by side: seconds and peak memory of extraction, training and captioning, in one run.
+"""Compares two versions of capfw: seconds and peak memory of extraction, training and captioning.
 
 python bench/against.py PYTHON_OF_THE_OLD PYTHON_OF_THE_NEW [--repeats 5]
 
-Each Python is that of an environment with one version of capfw installed (`pip install -e .` in a checkout each). They are
-asked in turn, each time in a fresh process, which uses nothing but the public names of capfw. Ratios are old / new: above 1,
-the new version is faster, or takes less memory.
+Each argument is the Python of an environment with one version installed (`pip install -e .` in its checkout). The script
+runs the two in turn, each time in a fresh process that uses only the public names of capfw. Ratios are old / new: above 1,
+the new version is faster or needs less memory.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ spec = load_spec({
     "metrics": [{"name": "cider"}],
     "run_dir": str(folder / "run"),
 }, registry=registry)
-list(spec.data.build().samples("train"))  # the images are drawn, and torch is warm
+list(spec.data.build().samples("train"))  # draws the images, so that the timing below does not include it
 start = time.perf_counter()
 if stage == "extraction":
     run(spec, registry=registry, until="extract")
@@ -64,7 +64,7 @@ STAGES = ("extraction", "training", "captioning")  # in this order over one run 
 
 
 def measure(python: str, stage: str, folder: Path) -> dict[str, float]:
-    """Seconds and megabytes of one stage in a fresh process."""
+    """Returns the seconds and megabytes of one stage in a fresh process."""
     done = subprocess.run(
         [python, "-c", MEASURE, stage, str(folder)], capture_output=True, text=True, check=False, cwd=folder
     )
@@ -74,7 +74,7 @@ def measure(python: str, stage: str, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints one line a stage."""
+    """Prints two lines per stage: seconds and megabytes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old")
     parser.add_argument("new")

@@ -1,9 +1,9 @@
-"""Training and captioning as the notebooks did it, beside capfw's way, on one model and the same captions, in one run.
+"""Compares training and captioning in the notebooks with capfw, on one model and the same captions.
 
-The notebooks' way: captions padded to 50 tokens, logits at every position, generation without a key-value cache and once
-for every reference. It is written out here, small, over the very modules that capfw builds: the ratio is of the way alone.
+The notebooks pad captions to 50 tokens, compute logits at every position, and generate without a key-value cache, once per
+reference. This script repeats their method with the modules that capfw builds, so only the methods differ.
 
-python bench/notebooks.py [CAPTIONS.json]     # COCO captions; drawn shapes' captions without
+python bench/notebooks.py [CAPTIONS.json]     # a COCO captions file; without it, the captions of drawn shapes
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FEATURES = FeatureShape(num_tokens=1, dim=512)
 SPEC: dict[str, Any] = {
     "capfw": 1,
     "data": None,
-    "encoder": {"name": "vit", "weights": "random"},  # not built: features are random numbers
+    "encoder": {"name": "vit", "weights": "random"},  # never built: the features are random numbers
     "mapper": {"name": "mlp", "prefix_length": 10},
     "decoder": {"name": "gpt2", "weights": "random", "num_layers": 6, "width": 384, "num_heads": 6, "dropout": 0.0},
     "metrics": [{"name": "cider"}],
@@ -42,7 +42,7 @@ SPEC: dict[str, Any] = {
 
 
 def samples_of(arguments: list[str]) -> list[Sample]:
-    """Images' ids and references; the images themselves are not needed."""
+    """Returns samples with ids and references; the bench needs no images."""
     if arguments:
         references, _ = read_references(Path(arguments[0]))
         return [Sample(image_id, MemorySource(b""), captions) for image_id, captions in references.items()]
@@ -52,7 +52,7 @@ def samples_of(arguments: list[str]) -> list[Sample]:
 
 
 class Bench:
-    """One model, its optimizer, random features and the captions."""
+    """A model, its optimizer, random features and the captions."""
 
     def __init__(self, samples: list[Sample], folder: Path) -> None:
         spec = load_spec(SPEC)
@@ -67,11 +67,11 @@ class Bench:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
 
     def steps(self) -> Iterator[np.ndarray]:
-        """The caption numbers of the steps that are timed."""
+        """Yields the caption numbers of each timed step."""
         yield from self.captions.plan_epoch(0, 0, BATCH_SIZE)[:NUM_STEPS]
 
     def train(self, loss_of: Callable[[Tensor, np.ndarray], Tensor]) -> None:
-        """The timed steps, with the loss as one of the two ways computes it."""
+        """Runs the timed steps with one of the two losses."""
         self.model.train()
         for numbers in self.steps():
             loss_of(self.features[self.captions.image_places[numbers]], numbers).backward()
@@ -79,16 +79,16 @@ class Bench:
             self.optimizer.zero_grad()
 
     def loss(self, features: Tensor, numbers: np.ndarray) -> Tensor:
-        """The way of capfw: padded to the longest of a batch of like lengths, logits where there is a target."""
+        """Computes the loss as capfw does: batches of like lengths, and logits at the targets only."""
         tokens = self.captions.tokens(numbers, features.device)
         return self.model.weighted_nll(self.prefix(features), tokens, tokens.mask.float()) / tokens.mask.sum()
 
     def prefix(self, features: Tensor) -> Prefix:
-        """The prefix of features (B, N, D)."""
+        """Maps features (B, N, D) to a prefix (B, P, E)."""
         return Prefix(self.model.as_mapper(features))
 
     def notebooks_loss(self, features: Tensor, numbers: np.ndarray) -> Tensor:
-        """Padded to 50 tokens, logits at every position."""
+        """Computes the loss as the notebooks do: captions padded to 50 tokens, and logits at every position."""
         batch = self.captions.tokens(numbers, features.device)
         room = (0, PADDED_LENGTH - batch.ids.shape[1])
         ids, mask = functional.pad(batch.ids, room), functional.pad(batch.mask, room)
@@ -100,7 +100,7 @@ class Bench:
         return functional.cross_entropy(logits[:, prefix.shape[1] - 1 : -1].flatten(0, 1), targets.flatten())
 
     def caption(self) -> list[list[int]]:
-        """The way of capfw: each image once, one position a step."""
+        """Generates as capfw does: once per image, with one new position per step."""
         self.model.eval()
         return self.model.generate(
             self.prefix(self.features[:NUM_IMAGES]), GreedyOptions(max_tokens=20), self.seeds
@@ -108,7 +108,7 @@ class Bench:
 
     @torch.no_grad()
     def notebooks_caption(self) -> list[list[int]]:
-        """Each image once a reference, and everything again at each step."""
+        """Generates as the notebooks do: once per reference, with all positions in every step."""
         self.model.eval()
         network, made = self.model.decoder.model, []
         for _ in range(self.num_references):
@@ -125,7 +125,7 @@ class Bench:
 
 
 def require_same_results(bench: Bench) -> None:
-    """Both ways compute the same: the losses are equal, and so are the captions up to their end."""
+    """Raises `AssertionError` unless the losses are equal, and the captions up to their end."""
     bench.model.eval()
     numbers = next(bench.steps())
     features = bench.features[bench.captions.image_places[numbers]]
@@ -136,7 +136,7 @@ def require_same_results(bench: Bench) -> None:
 
 
 def compare(name: str, unit: str, count: int, theirs: Callable[[], object], ours: Callable[[], object]) -> None:
-    """Medians of both ways, timed in turn after a warm-up, and their ratio."""
+    """Times both methods in turn after a warm-up; prints the medians and their ratio."""
     seconds: dict[str, list[float]] = {"notebooks": [], "capfw": []}
     for _ in range(REPEATS + 1):
         for way, run in (("notebooks", theirs), ("capfw", ours)):
@@ -159,7 +159,7 @@ def main() -> None:
     lengths = bench.captions.lengths
     print(
         f"{torch.get_num_threads()} threads; GPT-2 of 6 layers, width 384, {len(bench.model.decoder.tokenizer):,} words; "
-        f"captions of {lengths.mean():.1f} tokens, {bench.num_references} an image"
+        f"captions of {lengths.mean():.1f} tokens, {bench.num_references} per image"
     )
     compare(
         "training",

@@ -1,9 +1,9 @@
-"""How long PTB tokens of a large, varied corpus take here and in Java, side by side in one run.
+"""Times PTB tokenisation of a large, varied corpus in capfw and in Java.
 
 python bench/ptb.py CAPTIONS.json [CAPTIONS.json ...]
 
-The corpus is 145,000 different captions: real ones (COCO format) in which a seeded generator exchanges words, puts
-numbers in and changes punctuation. Java's time includes its start, as it does for pycocoevalcap.
+The corpus is 145,000 different captions. A seeded generator makes them from real ones (COCO format): it exchanges words,
+inserts numbers and changes punctuation. Java's time includes its start, as in pycocoevalcap.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BETWEEN = (",", ";", " -", "'s", " and", ":", ".", " &")
 
 
 def varied(captions: list[str], *, seed: int = 0) -> list[str]:
-    """Different captions out of the words of real ones."""
+    """Makes different captions from the words of real ones."""
     rng = random.Random(seed)
     words = sorted({word for caption in captions for word in caption.split()})
     found: dict[str, None] = {}
@@ -46,7 +46,7 @@ def varied(captions: list[str], *, seed: int = 0) -> list[str]:
 
 
 def java_seconds(captions: list[str], java: str) -> float:
-    """Time of one run of Stanford's tokenizer, as pycocoevalcap calls it."""
+    """Returns the time of one run of Stanford's tokenizer, called as pycocoevalcap calls it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "captions.txt"
         file.write_text("\n".join(captions), "utf-8")

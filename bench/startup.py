@@ -1,4 +1,4 @@
-"""How long light commands take to start, beside what importing torch alone costs, in one run.
+"""Times the start of light commands, and an import of torch for comparison.
 
 python bench/startup.py
 """
@@ -21,7 +21,7 @@ COMMANDS = {
 
 
 def seconds(arguments: list[str], repeats: int = 5) -> float:
-    """Median wall time of a fresh interpreter, after one warm-up."""
+    """Returns the median wall time of a fresh interpreter, after one warm-up."""
     times = []
     for _ in range(repeats + 1):
         started = time.perf_counter()
@@ -31,7 +31,7 @@ def seconds(arguments: list[str], repeats: int = 5) -> float:
 
 
 def main() -> None:
-    """Prints one line a command."""
+    """Prints one line per command."""
     for name, arguments in COMMANDS.items():
         print(f"{name:<16} {seconds(arguments):.2f} s")
 

@@ -1,9 +1,9 @@
-"""What the command line does, and what only Python can: a captioner put together, trained, taken apart and scored.
+"""Composes, trains, changes and scores a captioner from Python.
 
     python examples/compose.py [FOLDER]
 
-Some seconds on a CPU: a tiny model with random weights, drawn images, nothing to download. What is written goes to FOLDER,
-or to a temporary folder that is removed. docs/library.md explains each step.
+It takes some seconds on a CPU: a tiny model with random weights, drawn images, no download. It writes to FOLDER, or to a
+temporary folder that it removes. docs/library.md explains each step.
 """
 
 import json
@@ -26,7 +26,7 @@ SPEC = {
         "features": "tokens",
         "architecture": {"image_size": 32, "patch_size": 8, "width": 32, "num_layers": 1, "num_heads": 2},
     },
-    "mapper": {"name": "mean"},  # of the plugin below
+    "mapper": {"name": "mean"},  # from the plugin below
     "decoder": {"name": "gpt2", "weights": "random", "num_layers": 1, "width": 32, "num_heads": 2, "max_positions": 64},
     "train": {"epochs": 2, "batch_size": 32, "lr": 0.003},
     "generate": {"method": "greedy", "max_tokens": 16},
@@ -36,11 +36,11 @@ SPEC = {
 
 
 class MeanConfig(MapperConfig):
-    """The mapper below has no options."""
+    """Options of the mapper below: none."""
 
 
 class MeanMapper(nn.Module):
-    """Maps features (B, N, D) float32 to a prefix (B, 1, E) float32: the mean token through one affine map."""
+    """Maps features (B, N, D) float32 to a prefix (B, 1, E) float32: an affine map of the mean token."""
 
     prefix_length = 1
 
@@ -49,26 +49,26 @@ class MeanMapper(nn.Module):
         self.project = nn.Linear(features.dim, embed_dim)
 
     def forward(self, features: Tensor) -> Tensor:
-        """One prefix vector an image."""
+        """Returns one prefix vector per image."""
         return self.project(features.mean(dim=1, keepdim=True))  # (B, 1, E)
 
 
 class Plugin:
-    """A plugin needs no package: any object with hooks is one. This one brings a mapper."""
+    """A plugin without a package: an object with hooks. It registers a mapper."""
 
     @hookimpl
     def register_mappers(self) -> list[Component]:
-        """The mapper "mean"."""
-        target, summary = f"{__name__}:MeanMapper", "The mean token, mapped."
+        """Registers mapper "mean"."""
+        target, summary = f"{__name__}:MeanMapper", "An affine map of the mean token."
         return [Component(name="mean", config=MeanConfig, target=target, summary=summary, example=MeanConfig())]
 
 
 class LossPrinter:
-    """An observer: an object with some of a run's hooks."""
+    """An observer: an object with hooks for the events of a run."""
 
     @hookimpl
     def step_ended(self, event: StepEnded) -> None:
-        """Prints the loss now and then."""
+        """Prints the loss."""
         print(f"  step {event.step} of {event.num_steps}: loss {event.loss:.2f}")
 
 
@@ -77,7 +77,7 @@ def main(folder: Path) -> None:
     registry = Registry.discover().with_plugins(Plugin())
     spec = load_spec(SPEC, registry=registry, base_dir=folder, overrides={"/train/epochs": 3})
 
-    print("1. Train, stage by stage; each call goes on where the last one stopped.")
+    print("1. Train, stage by stage; each call continues where the last one stopped.")
     run(spec, registry=registry, until="extract")
     result = run(spec, registry=registry, observers=[LossPrinter()])
     print(f"  test scores: {shown(result.evaluation)}")
@@ -87,7 +87,7 @@ def main(folder: Path) -> None:
     worst = min(val.per_image["CIDEr"], key=val.per_image["CIDEr"].get)
     print(f'  {len(val.captions)} val images; the worst is {worst}: "{val.captions[worst][0].text}"')
 
-    print("3. Score the run again with beams; its own results stay.")
+    print("3. Score the run again with beam search; its own results stay.")
     beams = {"/generate": {"method": "beam", "num_beams": 3, "num_captions": 2}}
     again = evaluate_run(result.run_dir, overrides=beams, output=folder / "beams", registry=registry)
     print(f"  test scores: {shown(again)}")
@@ -98,7 +98,7 @@ def main(folder: Path) -> None:
     for image_id, (caption,) in zip(images, captioner.caption([s.source for s in images.values()][:2]), strict=False):
         print(f"  {image_id}: {caption.text} ({caption.log_prob:.1f})")
 
-    print("5. Put another mapper in: any module that fits, here one of the registry, untrained.")
+    print("5. Replace the mapper with any module that fits: here an untrained one from the registry.")
     widths = {"features": captioner.encoder.feature_shape, "embed_dim": captioner.model.as_decoder.embed_dim}
     perceiver = {"name": "perceiver", "prefix_length": 4, "num_heads": 2}
     mapper = load_part("mapper", perceiver, registry=registry).build(**widths)
@@ -115,7 +115,7 @@ def main(folder: Path) -> None:
 
 
 def shown(evaluation: Evaluation) -> str:
-    """Scores on one line."""
+    """Formats scores on one line."""
     return ", ".join(f"{name} {value:.3f}" for name, value in evaluation.scores.items())
 
 

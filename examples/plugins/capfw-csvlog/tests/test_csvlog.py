@@ -1,4 +1,4 @@
-"""What the file holds after a run, a continued run, and no run at all."""
+"""The content of the file after a run, a continued run, and no run at all."""
 
 import csv
 from pathlib import Path
@@ -24,8 +24,8 @@ def test_registry_takes_it_and_its_hooks_are_called(tmp_path: Path) -> None:
     [status] = registry.plugins
     assert (status.state, status.components) == ("ok", ())
 
-    [(_, hook)] = registry.hooks
-    hook.run_started(event=RunStarted(tmp_path, {}, is_resumed=False))
+    [(_, hooks)] = registry.hooks
+    hooks.run_started(event=RunStarted(tmp_path, {}, is_resumed=False))
 
     assert rows(tmp_path) == [COLUMNS[1:]]
 

@@ -1,4 +1,4 @@
-"""The encoder itself: pixels to CIELAB, and the statistics of each cell. B images, G cells and S pixels per side."""
+"""The encoder: pixels to CIELAB, and the statistics of each cell. B images, G cells and S pixels per side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from capfw.core.protocols import FeatureShape, ImageTransform, image_transform, 
 
 from . import ColorGridConfig
 
-VERSION = 1  # raised with every change of the numbers below: features that were stored before are then not used
+VERSION = 1  # raise it when the arithmetic below changes, so that capfw does not reuse stored features
 XYZ_OF_RGB = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750), (0.0193339, 0.1191920, 0.9503041))
 WHITE = (0.95047, 1.0, 1.08883)  # D65, the white of sRGB
 
@@ -35,7 +35,7 @@ class ColorGrid(nn.Module):
 
     @property
     def feature_shape(self) -> FeatureShape:
-        """N and D, and the grid that the tokens stand in."""
+        """N, D and the grid of the tokens."""
         size, dim = self.config.grid_size, 6 + self.config.num_hues
         if self.config.features == "pooled":
             return FeatureShape(1, size**2 * dim)
@@ -43,7 +43,7 @@ class ColorGrid(nn.Module):
 
     @property
     def transform(self) -> ImageTransform:
-        """The bytes of an image -> sRGB (3, S, S) float32 in 0..1."""
+        """From the bytes of an image to sRGB (3, S, S) float32 in 0..1."""
         size = self.config.grid_size * self.config.cell_size
         return image_transform(partial(_to_pixels, size=size), keeps=whole_image)
 
@@ -58,7 +58,7 @@ class ColorGrid(nn.Module):
         return tokens.flatten(1)[:, None] if self.config.features == "pooled" else tokens
 
     def fingerprint(self) -> str:
-        """Names the arithmetic and the options: there are no weights."""
+        """Identifies the arithmetic and the options; there are no weights."""
         return weights_fingerprint(self, "colorgrid", VERSION, self.config.model_dump_json())
 
     def _lab(self, pixels: Tensor) -> Tensor:
@@ -73,12 +73,12 @@ class ColorGrid(nn.Module):
     def _hues(self, lab: Tensor) -> Tensor:
         """Lab (B, 3, S, S) -> histogram (B, K, G, G): each pixel adds its chroma to the two bins nearest to its hue.
 
-        Grey pixels have no chroma, so their hue, which is noise, counts for nothing.
+        Grey pixels have no chroma, so their hue, which is noise, does not count.
         """
         hue, chroma = torch.atan2(lab[:, 2], lab[:, 1]), torch.hypot(lab[:, 1], lab[:, 2])  # (B, S, S)
         width = 2 * math.pi / self.config.num_hues
         bins = []
-        for centre in range(self.config.num_hues):  # one at a time: K images in memory would be much
+        for centre in range(self.config.num_hues):  # one bin at a time, to save memory
             distance = (torch.remainder(hue - centre * width + math.pi, 2 * math.pi) - math.pi).abs()
             bins.append(self._cell_means((chroma * (1 - distance / width).clamp_min(0))[:, None]))
         return torch.cat(bins, dim=1)

@@ -1,4 +1,4 @@
-"""Writes the metrics of a run into metrics.csv in its run directory, through the hooks for the events of a run."""
+"""Writes the metrics of a run into metrics.csv in its run directory, with the hooks for the events of a run."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ COLUMNS = ("time", "event", "step", "epoch", "split", "name", "value")
 
 
 class CsvLog:
-    """One value a line. Only the main process of a run tells its events, so there is one writer."""
+    """Writes one value per line. Only the main process of a run calls the hooks, so there is one writer."""
 
     def __init__(self) -> None:
-        self._file: Path | None = None  # of the run that is going on
+        self._file: Path | None = None  # the file of the current run
 
     @hookimpl
     def run_started(self, event: RunStarted) -> None:
-        """Begins the file; a run that is continued adds to its own."""
+        """Begins the file; a continued run adds to its own file."""
         self._file = event.run_dir / "metrics.csv"
         if not (event.is_resumed and self._file.is_file()):
             with self._file.open("w", newline="", encoding="utf-8") as table:
@@ -28,13 +28,13 @@ class CsvLog:
 
     @hookimpl
     def step_ended(self, event: StepEnded) -> None:
-        """Loss, learning rate, gradient norm and speed of a step."""
+        """Writes the loss, learning rate, gradient norm and speed of a step."""
         names = ("loss", "lr", "grad_norm", "captions_per_second")
         self._write("step", {name: getattr(event, name) for name in names}, step=event.step, epoch=event.epoch)
 
     @hookimpl
     def epoch_ended(self, event: EpochEnded) -> None:
-        """The losses of an epoch."""
+        """Writes the losses of an epoch."""
         losses = {"train_loss": event.train_loss}
         if event.val_loss is not None:
             losses["val_loss"] = event.val_loss
@@ -42,12 +42,12 @@ class CsvLog:
 
     @hookimpl
     def evaluated(self, event: Evaluated) -> None:
-        """The scores of a split."""
+        """Writes the scores of a split."""
         self._write("evaluated", event.scores, step=event.step, split=event.split)
 
     @hookimpl
     def run_ended(self, event: RunEnded) -> None:
-        """How long it took."""
+        """Writes the duration of the run."""
         self._write("run_ended", {"seconds": event.seconds})
         self._file = None
 
@@ -68,4 +68,4 @@ class CsvLog:
 
 
 csv_log = CsvLog()
-"""What the entry point names."""
+"""The object that the entry point names."""

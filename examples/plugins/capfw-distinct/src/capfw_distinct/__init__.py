@@ -1,4 +1,4 @@
-"""Distinct-n: how varied captions are. Different n-grams, different words, different captions."""
+"""Distinct-n: the variety of captions, in different n-grams, words and captions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from capfw.core.protocols import Component, MetricConfig, hookimpl
 class DistinctConfig(MetricConfig):
     """Options of metric "distinct"."""
 
-    max_n: int = Field(2, ge=1, le=9, description="Longest n-grams, in words.")
+    max_n: int = Field(2, ge=1, le=9, description="Length of the longest n-grams, in words.")
 
     def score_names(self) -> tuple[str, ...]:
         """Distinct-1 to Distinct-n, the number of different words, and the share of different captions."""
@@ -19,13 +19,13 @@ class DistinctConfig(MetricConfig):
 
 @hookimpl
 def register_metrics() -> list[Component]:
-    """The metric "distinct"."""
+    """Registers metric "distinct"."""
     return [
         Component(
             name="distinct",
             config=DistinctConfig,
             target=f"{__name__}.model:Distinct",
-            summary="How varied the captions are: different n-grams, words and captions.",
+            summary="Variety of the captions: different n-grams, words and captions.",
             example=DistinctConfig(),
             source='Li et al., 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models"',
         )

@@ -1,4 +1,4 @@
-"""The arithmetic; nothing but the standard library."""
+"""The arithmetic of distinct-n; it needs only the standard library."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from capfw.core.protocols import Captioned, DataError, Scores
 
 from . import DistinctConfig
 
-WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")  # "dog's" and "t-shirt" are one word; signs are none
+WORD = re.compile(r"\w+(?:['\u2019-]\w+)*")  # "dog's" and "t-shirt" are one word each; signs are no words
 
 
 class Distinct:
-    """Variety over all candidates. There is no value per image: variety is a matter of many."""
+    """The variety of all candidates together; one image has none, so there is no value per image."""
 
     def __init__(self, config: DistinctConfig) -> None:
         self.max_n = config.max_n
 
     def score(self, captioned: Captioned) -> Scores:
-        """Counts over the candidates; the references are not looked at. Raises `DataError` when there are none."""
+        """Counts n-grams, words and captions of the candidates. Raises `DataError` when there are no candidates."""
         candidates = captioned.candidates
         if not candidates:
             raise DataError("there are no captions to count.", where="candidates")
@@ -33,5 +33,5 @@ class Distinct:
         return Scores(scores)
 
     def signature(self) -> dict[str, str]:
-        """What the numbers depend on."""
+        """The tokenizer and the definition of the score."""
         return {"distinct": "lower-case words without signs; n-grams divided by the number of words"}
