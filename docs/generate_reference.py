@@ -1,4 +1,4 @@
-"""Writes what the docs say of components and settings from the code: reference.md, and the tables in spec.md.
+"""Writes the parts of the docs that come from the code: reference.md, the tables in spec.md, the files in plugins.md.
 
     python docs/generate_reference.py
 
@@ -21,6 +21,7 @@ from capfw.core.spec.describe import Description, Option, describe, options_of, 
 from capfw.core.spec.settings import FeatureSettings, TrainSettings
 
 FOLDER = Path(__file__).resolve().parent
+PLUGINS = FOLDER.parent / "tests/seams/plugins"
 INTRODUCTION = """\
 # Reference
 
@@ -61,10 +62,24 @@ def spec_page(text: str) -> str:
     return text
 
 
+def plugins_page(text: str) -> str:
+    """`text`, the page of whole plugins, with each block that is titled with a file of the tests replaced by that file."""
+    for file in PLUGINS.glob("*.py"):
+        block = re.compile(rf'(```python title="{file.name}"\n).*?^```$', re.DOTALL | re.MULTILINE)
+        content = file.read_text(encoding="utf-8")
+        text, count = block.subn(lambda match, content=content: f"{match[1]}{content}```", text)
+        assert count == 1, f"plugins.md has {count} blocks titled {file.name}"
+    return text
+
+
 def pages() -> dict[Path, str]:
-    """What each written file should hold."""
-    spec = FOLDER / "spec.md"
-    return {FOLDER / "reference.md": reference(), spec: spec_page(spec.read_text(encoding="utf-8"))}
+    """The text of each page that is written, in whole or in part, from the code."""
+    spec, plugins = FOLDER / "spec.md", FOLDER / "plugins.md"
+    return {
+        FOLDER / "reference.md": reference(),
+        spec: spec_page(spec.read_text(encoding="utf-8")),
+        plugins: plugins_page(plugins.read_text(encoding="utf-8")),
+    }
 
 
 def _section(about: Description) -> str:
@@ -74,7 +89,7 @@ def _section(about: Description) -> str:
     lines += ["", _table(about.options)] if about.options else ["", "It has no options.", ""]
     if about.fragment.startswith('"'):
         lines += ["The smallest form, as in tests:", "", "```json", f"{{{about.fragment}}}", "```", ""]
-    else:  # an importer stands in no spec; it is used by a command
+    else:  # no spec names an importer; a command uses it
         lines += [f"Use: `{about.fragment}`", ""]
     return "\n".join(lines)
 

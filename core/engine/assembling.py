@@ -14,7 +14,14 @@ from ..errors import RequestError, RunError, listed
 from ..protocols import Encoder, Sample
 from ..spec import RunSpec
 from .atomic import write_tensors
-from .build import build_encoder, build_model, collected_warnings, prepare_assets, trains_whole_decoder
+from .build import (
+    CONTEXT_FOLDER,
+    build_encoder,
+    build_model,
+    collected_warnings,
+    prepare_assets,
+    trains_whole_decoder,
+)
 from .checkpoint import Best, Checkpoints
 from .model import CaptioningModel, read_state
 from .opening import Run
@@ -100,7 +107,9 @@ def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sampl
         raise RunError(what, where="/train/from", fix="Take over its /mapper or /decoder, or leave /train/from out.")
     assets.mkdir(parents=True, exist_ok=True)
     if "decoder" in kept:
-        shutil.copytree(source / "assets", assets, dirs_exist_ok=True, ignore=shutil.ignore_patterns(_PREPARED))
+        # The context of the other run knows that run's training images; this run fits its own.
+        unwanted = shutil.ignore_patterns(_PREPARED, CONTEXT_FOLDER)
+        shutil.copytree(source / "assets", assets, dirs_exist_ok=True, ignore=unwanted)
     else:
         prepare_assets(spec, samples, assets)
     state = {**_start_of(source), **read_state(checkpoints.weights(best.step))}

@@ -24,7 +24,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["reference.md", "spec.md"])
+@pytest.mark.parametrize("name", ["reference.md", "spec.md", "plugins.md"])
 def test_committed_page_is_what_the_generator_writes(generator: ModuleType, name: str) -> None:
     page = ROOT / "docs" / name
     assert page.read_text("utf-8") == generator.pages()[page], (

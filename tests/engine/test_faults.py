@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from capfw import Captioner, hookimpl, load_spec, run
 from capfw.core.engine.run import evaluate_run
 from capfw.core.errors import CapfwWarning, ComponentError, RunError
-from capfw.core.protocols import Captioned, Component, MetricConfig, Notice, Scores
+from capfw.core.protocols import Captioned, Component, ContextConfig, ImageId, MetricConfig, Notice, Sample, Scores
 from capfw.core.registry import Registry
 
 Write = Callable[..., Path]
@@ -44,8 +44,29 @@ class ErrorRate:
         return {"variant": "counting"}
 
 
+class CountConfig(ContextConfig):
+    """The context has no options."""
+
+
+class Count:
+    """Learns how many training images there are."""
+
+    def __init__(self, config: CountConfig, *, assets: Path) -> None:
+        self.file = assets / "count.txt"
+
+    def fit(self, samples: Sequence[Sample], features: object) -> None:
+        self.file.write_text(str(len(samples)))
+
+    def text(self, sample: Sample, features: object, *, excluding: ImageId) -> str:
+        return self.file.read_text()
+
+
 class Plugin:
-    """Brings the metric."""
+    """Brings the metric and the context."""
+
+    @hookimpl
+    def register_contexts(self) -> list[Component]:
+        return [Component("count", CountConfig, f"{__name__}:Count", "Counts images.", example=CountConfig())]
 
     @hookimpl
     def register_metrics(self) -> list[Component]:
@@ -201,6 +222,17 @@ def test_parts_that_differ_begin_anew_and_are_named(tiny: Write, registry: Regis
     other = load_spec(tiny(train=settings, decoder={"width": 32}, run_dir="third/run"), registry=registry)
     with pytest.raises(RunError, match="no part of this run is one of"):
         run(other, registry=registry)
+
+
+def test_a_run_from_another_fits_its_context_to_its_own_images(tiny: Write, registry: Registry) -> None:
+    known = registry.with_plugins(Plugin())
+    context = {"name": "count"}
+    first = run(load_spec(tiny(train={"epochs": 1}, context=context), registry=known), registry=known)
+    settings = {"from": str(first.run_dir), "epochs": 1}
+    file = tiny(train=settings, data={"num_train": 24}, context=context, run_dir="second/run")
+    second = run(load_spec(file, registry=known), registry=known)
+    counts = [(each.run_dir / "assets/context/count.txt").read_text() for each in (first, second)]
+    assert counts == ["16", "24"]
 
 
 def test_only_the_parameters_that_are_named_train(tiny: Write, registry: Registry) -> None:
