@@ -1,6 +1,6 @@
 """capfw: compose, train and score image captioners from plugins and one JSON spec.
 
-Names are resolved on first use (PEP 562), so that importing capfw, or asking for `--help`, loads nothing heavy.
+Names are resolved on first use (PEP 562), so that `import capfw` and `capfw --help` load nothing heavy.
 """
 
 from __future__ import annotations

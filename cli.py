@@ -1,4 +1,4 @@
-"""The command line: a user's error becomes a message and an exit code. The commands are in `commands/`."""
+"""The command line. A user's error becomes a message and an exit code. The commands are in `commands/`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .commands import authoring, imports, init, plugins, runs, scores, specs
 
 
 class _Group(click.Group):
-    """Shows a user's error as its message; a traceback only with --debug. Lists the commands in the order they are used."""
+    """Prints a user's error as a message, and a traceback only with --debug. Lists the commands in the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -36,7 +36,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 @click.option("--no-plugin", "skipped", multiple=True, metavar="NAME", help="Leave a plugin out (see `capfw plugins`).")
 @click.version_option(package_name="capfw")
 @click.pass_context

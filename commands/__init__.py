@@ -1,1 +1,1 @@
-"""The commands of `capfw`, one module a family: parse, call the engine, print. `cli.py` puts them together."""
+"""The commands of `capfw`, one module per family: parse, call the engine, print. `cli.py` combines them."""

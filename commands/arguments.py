@@ -1,4 +1,4 @@
-"""What several commands take and print."""
+"""The arguments and output that several commands share."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def registry_of(ctx: click.Context) -> Registry:
-    """Everything installed, less what `--no-plugin` leaves out."""
+    """The registry of every installed plugin, without those in `--no-plugin`."""
     from ..core.registry import Registry
 
     return Registry.discover(skip=ctx.find_root().obj)
 
 
 def load(ctx: click.Context, spec: Path, overrides: Sequence[str]) -> tuple[RunSpec, Registry]:
-    """The spec in a file, with the values of `--set`, and the registry it was read with."""
+    """The spec in a file with the values of `--set`, and its registry."""
     from ..core.spec import load_spec, parse_override
 
     registry = registry_of(ctx)
@@ -40,7 +40,7 @@ def load(ctx: click.Context, spec: Path, overrides: Sequence[str]) -> tuple[RunS
 
 
 def print_scores(title: str, scores: Mapping[str, float]) -> None:
-    """Scores on stdout; CIDEr is unscaled (1.2, not 120)."""
+    """Prints scores on stdout; CIDEr is unscaled (1.2, not 120)."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""Commands that turn other people's files into ours: import checkpoint, import features."""
+"""Commands that import files of other projects: import checkpoint, import features."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import click
 from .arguments import SET, SPEC, load, registry_of
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
-FORMAT = click.option("--format", "format_name", help="An importer (`capfw plugins` lists them); by default, as found.")
+FORMAT = click.option(
+    "--format", "format_name", help="Importer (`capfw plugins` lists them); by default, the one that recognises FILE."
+)
 
 
 @click.group("import")
 def import_group() -> None:
-    """Take over another project's checkpoint or features.
+    """Import another project's checkpoint or features.
 
-    They become a run directory, or features in the store of a spec.
+    A checkpoint becomes a run directory; features go to the feature store of a spec.
     """
 
 
@@ -29,10 +31,10 @@ def import_group() -> None:
 def checkpoint(
     ctx: click.Context, file: Path, run_dir: Path, format_name: str | None, overrides: tuple[str, ...]
 ) -> None:
-    """Make a run directory from a trained checkpoint.
+    """Create a run directory from a trained checkpoint.
 
-    RUN_DIR is then used with `capfw caption` and `capfw evaluate`.
-    --set says what the file does not: /data for `capfw evaluate`, /encoder, /decoder/weights, ...
+    Use RUN_DIR with `capfw caption` and `capfw evaluate`.
+    Add options that the file does not contain with --set: /data for `capfw evaluate`, /encoder, /decoder/weights, ...
     """
     from ..core.spec import parse_override
 
@@ -56,9 +58,9 @@ def checkpoint(
 @SET
 @click.pass_context
 def features(ctx: click.Context, file: Path, spec: Path, format_name: str | None, overrides: tuple[str, ...]) -> None:
-    """Put embeddings into the feature store of SPEC.
+    """Copy embeddings into the feature store of SPEC.
 
-    A few of those in FILE are first compared with what SPEC's encoder makes of the same images.
+    It first encodes a few images with SPEC's encoder, and compares the result with FILE.
     """
     loaded, registry = load(ctx, spec, overrides)
     from ..core.engine.importing.features import import_features
@@ -68,9 +70,9 @@ def features(ctx: click.Context, file: Path, spec: Path, format_name: str | None
         num_present, num_imported = made.num_present[split], made.num_imported[split]
         click.echo(
             f"{split}: {num_images} images, {num_imported} imported, {num_present} had features, "
-            f"{num_images - num_imported - num_present} are left to encode"
+            f"{num_images - num_imported - num_present} left to encode"
         )
     if made.num_unused:
         click.echo(f"{made.num_unused} rows of {file} belong to no image of the data set.", err=True)
-    click.echo(f"Compared with the encoder's own: {made.num_checked}")
+    click.echo(f"Images compared with the encoder's own features: {made.num_checked}")
     click.echo(f"Feature store: {made.store}")

@@ -23,15 +23,17 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command()
 @click.option("--images", type=FOLDER, help="Folder of your images.")
 @click.option("--captions", type=FILE, help="Your captions: CSV, TSV, JSON lines, COCO's or Karpathy's JSON.")
-@click.option("--data", metavar="NAME", help="Data set that reads the captions; by default found by looking into them.")
+@click.option(
+    "--data", metavar="NAME", help="Data set that reads the captions; by default the one that recognizes them."
+)
 @click.option("--encoder", metavar="NAME", help="Image encoder; by default a recommended one.")
 @click.option("--mapper", metavar="NAME", help="Mapper; by default a recommended one that fits the encoder.")
 @click.option("--decoder", metavar="NAME", help="Decoder; by default a recommended one.")
-@click.option("--run-dir", help="Folder of the run, relative to the spec; by default runs/ and the spec's name.")
+@click.option("--run-dir", help="Run directory, relative to the spec; by default runs/ and the name of the spec.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("spec.json"), show_default=True, help="Spec to write."
 )
-@click.option("--force", is_flag=True, help="Overwrite the spec that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing spec.")
 @SET
 @click.pass_context
 def init(
@@ -49,8 +51,8 @@ def init(
 ) -> None:
     """Write a spec for your own images and captions.
 
-    Beside it goes the JSON Schema with which an editor completes it. On a terminal, missing files and parts are asked
-    for. The captions are checked before anything is written.
+    It also writes a JSON Schema beside the spec, with which an editor completes it. On a terminal, it asks for missing
+    files and parts. It checks the captions before it writes anything.
     """
     from ..core.authoring.first_spec import Wishes, draft, require_free, write
     from ..core.spec import parse_override
@@ -80,7 +82,7 @@ def is_terminal() -> bool:
 def _ask_for_files(images: Path | None, captions: Path | None) -> tuple[Path, Path]:
     if not is_terminal():
         missing = [name for name, value in (("--images", images), ("--captions", captions)) if value is None]
-        raise click.UsageError(f"{' and '.join(missing)} must be given where there is no terminal to ask on.")
+        raise click.UsageError(f"{' and '.join(missing)} must be given: there is no terminal to ask for them.")
     if images is None:
         images = click.prompt("Folder of your images", type=FOLDER, err=True)
     if captions is None:
@@ -91,7 +93,7 @@ def _ask_for_files(images: Path | None, captions: Path | None) -> tuple[Path, Pa
 
 
 def _ask_for_names(registry: Registry, names: dict[Kind, str]) -> None:
-    """Asks for the parts that were not named, proposing the recommended ones; a mapper follows from the encoder."""
+    """Asks for the parts that were not named, and proposes the recommended ones. The mapper follows from the encoder."""
     from ..core.authoring.first_spec import propose
 
     kinds: tuple[Kind, ...] = ("encoder", "decoder")
@@ -103,7 +105,7 @@ def _ask_for_names(registry: Registry, names: dict[Kind, str]) -> None:
 
 
 def _check(raw: dict[str, Any], registry: Registry, output: Path, *, is_asking: bool) -> Checked:
-    """Checks spec and data; where rows are wrong, and one may ask, offers to leave them out."""
+    """Checks spec and data. On a terminal, it offers to leave wrong rows out."""
     from ..core.authoring.first_spec import check
     from ..core.errors import DataError, SpecError
 
@@ -117,7 +119,7 @@ def _check(raw: dict[str, Any], registry: Registry, output: Path, *, is_asking: 
         is_undecided = "on_bad_row" in options and "on_bad_row" not in raw["data"]
         is_about_rows = is_undecided and "on_bad_row" in (err.fix or "")
         if not (is_asking and is_about_rows):
-            example = ", as in --set /data/on_bad_row=skip" if is_about_rows else ""
+            example = ", for example --set /data/on_bad_row=skip" if is_about_rows else ""
             err.fix = "\n".join(filter(None, [err.fix, f"{hint}{example}."]))
             raise
         click.echo(str(err), err=True)
@@ -141,7 +143,7 @@ def _print_summary(raw: dict[str, Any], checked: Checked, registry: Registry, ou
         others = ", ".join(c.name for c in registry.components(part.kind) if c.name != part.name)
         click.echo(
             f"  {part.kind:<8} {part.name} {json.dumps(options)}"
-            + f"  (--{part.kind} takes {others} too)" * bool(others)
+            + f"  (--{part.kind} also takes {others})" * bool(others)
         )
-    click.echo("Images were not opened and weights not read; published weights are fetched when first used. Next:")
+    click.echo("It opened no images and read no weights; published weights are downloaded on first use. Next:")
     click.echo(f"  capfw validate {output}\n  capfw run {output}")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def plugins(ctx: click.Context, as_json: bool) -> None:
     """List plugins and components; `show` or `check` one of them.
 
-    CAPFW_PLUGINS=A,B loads only the plugins or packages of these names (capfw's own too only if it is named); empty is
-    as good as not set. `capfw --no-plugin NAME` leaves one out.
+    CAPFW_PLUGINS=A,B loads only the plugins or packages with these names; add capfw for its own plugins. An empty
+    variable counts as unset. `capfw --no-plugin NAME` leaves one out.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -43,7 +43,7 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 
 
 def _indented(cause: str) -> str:
-    """The start of a cause under its plugin: wrapped on a terminal, in one line where a program reads it."""
+    """The start of a cause, indented: wrapped on a terminal, in one line elsewhere."""
     from ..core.registry import brief
 
     text = brief(cause, 500)  # `--json` has all of it
@@ -56,7 +56,7 @@ def _indented(cause: str) -> str:
 @AS_JSON
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
-    """Print a component's options and a piece of spec.
+    """Print a component's options and an example section of a spec.
 
     NAME may be KIND/NAME.
     """
@@ -75,7 +75,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
             click.echo(f"Source: {about.source}")
         if about.scores:
             click.echo(f"Scores: {scores_in_words(about)}")
-        click.echo("Options:" if about.options else "It has no options.")
+        click.echo("Options:" if about.options else "Options: none.")
         for option in about.options:
             default = "required" if option.is_required else f"default {json.dumps(option.default)}"
             click.echo(f"  {option.name}: {option.type}; {default}\n      {option.description}")
@@ -90,7 +90,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 def check(ctx: click.Context, name: str, as_json: bool) -> None:
     """Run the conformance checks of a component.
 
-    NAME may be KIND/NAME. Exits with 1 when one fails.
+    NAME may be KIND/NAME. The exit code is 1 when a check fails.
     """
     from collections import Counter
     from dataclasses import asdict

@@ -27,7 +27,7 @@ def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: Stage)
 
 
 def _leave_printing_to_the_main_process(ctx: click.Context) -> None:
-    """Ends the others: each of the processes that `torchrun` started runs this command."""
+    """Ends the other processes: each process that `torchrun` started runs this command."""
     from ..core.engine.opening import is_main_process
 
     if not is_main_process():
@@ -40,9 +40,9 @@ def _leave_printing_to_the_main_process(ctx: click.Context) -> None:
 @AS_JSON
 @click.pass_context
 def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Encode, train, caption, score and report what SPEC says.
+    """Encode, train, caption, score and report, as in SPEC.
 
-    The same command goes on where an earlier call stopped.
+    The same command continues where an earlier call stopped.
     """
     result = _run(ctx, spec, overrides, "report")
     scores = dict(result.evaluation.scores) if result.evaluation else {}
@@ -63,7 +63,7 @@ def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_j
 @SET
 @click.pass_context
 def extract(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
-    """Encode the images of SPEC, and stop; `train` and `run` go on."""
+    """Encode the images of SPEC, and stop; `train` and `run` continue."""
     click.echo(f"Run directory: {_run(ctx, spec, overrides, 'extract').run_dir}")
 
 
@@ -72,7 +72,7 @@ def extract(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
 @SET
 @click.pass_context
 def train(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
-    """Encode and train, without the final evaluation; `run` goes on."""
+    """Encode and train, without the final evaluation; `run` continues."""
     click.echo(f"Run directory: {_run(ctx, spec, overrides, 'train').run_dir}")
 
 
@@ -90,7 +90,7 @@ def evaluate(
 ) -> None:
     """Caption and score a split with a trained run.
 
-    RUN_DIR's best checkpoint is used. --set changes /generate, /metrics, /data, /seed or /features/store.
+    It uses the best checkpoint of RUN_DIR. --set changes /generate, /metrics, /data, /seed or /features/store.
     """
     from ..core.spec import parse_override
 
@@ -119,11 +119,11 @@ def evaluate(
 @click.option(
     "--run", "run_dir", required=True, type=click.Path(path_type=Path), help="Run directory of a trained captioner."
 )
-@click.option("--device", help='Device, such as "cpu" or "cuda:1"; by default the GPU where there is one.')
+@click.option("--device", help='Device, such as "cpu" or "cuda:1"; by default the GPU, or the CPU without one.')
 @AS_JSON
 @click.pass_context
 def caption(ctx: click.Context, images: tuple[Path, ...], run_dir: Path, device: str | None, as_json: bool) -> None:
-    """Caption images, and all images in folders, with a trained run."""
+    """Caption image files, and all images in folders, with a trained run."""
     registry = registry_of(ctx)
     from ..core.engine.captioner import Captioner, find_images
     from ..core.errors import CapfwError, DataError
@@ -131,7 +131,7 @@ def caption(ctx: click.Context, images: tuple[Path, ...], run_dir: Path, device:
     files = find_images(images)
     if not files:
         raise DataError(
-            "no images were found.", where=", ".join(map(str, images)), fix="Name image files or their folder."
+            "there are no images.", where=", ".join(map(str, images)), fix="Name image files or their folder."
         )
     captioner = Captioner.load(run_dir, device=device, registry=registry)
     num_failed = 0

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     "--metrics",
     "chosen",
     metavar="NAME,NAME,...",
-    help='Metrics, by name, or as JSON objects in a list: \'[{"name": "cider", ...}]\'. By default all that need '
-    "nothing but captions.",
+    help='Metrics, by name, or as a JSON list of objects: \'[{"name": "cider", ...}]\'. By default all that need '
+    "only captions.",
 )
 @click.option("--allow-missing", is_flag=True, help="Leave out images without a candidate.")
 @click.option("--allow-extra", is_flag=True, help="Leave out candidates without references.")
-@click.option("--allow-duplicates", is_flag=True, help="Of an image's several candidates, score the first.")
+@click.option("--allow-duplicates", is_flag=True, help="If an image has several candidates, score the first.")
 @click.option("--per-image", type=click.Path(path_type=Path), help="Write every image's scores to this JSON file.")
 @AS_JSON
 @click.pass_context
@@ -48,7 +48,7 @@ def score(
     per_image: Path | None,
     as_json: bool,
 ) -> None:
-    """Score any system's captions against references.
+    """Score the captions of any system against references.
 
     CANDIDATES is a COCO results file, a list of {image_id, caption}.
     """
@@ -73,24 +73,24 @@ def score(
     if per_image is not None:
         _write(per_image, found.by_image())
         if not as_json:
-            click.echo(f"Scores by image: {per_image}")
+            click.echo(f"Scores per image: {per_image}")
 
 
 def _require_output(file: Path, inputs: Mapping[str, Path]) -> None:
-    """Finds out before scoring that the scores by image could not be written, or would overwrite an input."""
+    """Raises `DataError`, before scoring, if the scores per image cannot be written or would overwrite an input."""
     from ..core.errors import DataError
 
     for what, taken in inputs.items():
         if file.exists() and taken.exists() and file.samefile(taken):
             raise DataError(
-                f"this is the file of the {what}, which the scores by image would overwrite.",
+                f"this is the file of the {what}, which the scores per image would overwrite.",
                 where=str(file),
                 fix="Name another file: --per-image FILE.",
             )
     try:
         if file.is_file() or file.is_dir():
             file.open("ab").close()
-        elif not file.exists():  # a pipe or a device is left alone
+        elif not file.exists():  # do not touch a pipe or a device
             tempfile.TemporaryFile(dir=file.resolve().parent).close()
     except OSError as err:
         raise _unwritable(file, err) from err
@@ -106,5 +106,5 @@ def _write(file: Path, records: list[dict[str, object]]) -> None:
 def _unwritable(file: Path, err: OSError | UnicodeError) -> CapfwError:
     from ..core.errors import DataError
 
-    what = f"the scores by image cannot be written: {getattr(err, 'strerror', None) or err}."
+    what = f"the scores per image cannot be written: {getattr(err, 'strerror', None) or err}."
     return DataError(what, where=str(file), fix="Name a file in a folder that exists: --per-image FILE.")

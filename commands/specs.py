@@ -18,7 +18,8 @@ from .arguments import AS_JSON, SET, SPEC, load, registry_of
 def validate(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
     """Check SPEC, and report every mistake at once.
 
-    Keys, types, ranges, components, input files, and whether the parts fit. Weights, annotations and images are not read.
+    It checks keys, types, ranges, components, input files, and whether the parts fit. It does not read weights,
+    annotations or images.
     """
     from ..core.errors import SpecError
 
@@ -37,13 +38,13 @@ def validate(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json
     parts = ", ".join(f"{part.kind} {part.name}" for part in named if part is not None)
     click.echo(f"{spec}: valid ({parts}).")
     click.echo("Checked: keys, types, ranges, components, the presence of input files, features against the mapper.")
-    click.echo("Not checked: weights were not read, annotations not parsed, images not opened.")
+    click.echo("Not checked: weights, annotations, images.")
 
 
 @click.command()
 @click.pass_context
 def schema(ctx: click.Context) -> None:
-    """Print the JSON Schema of a spec over everything installed."""
+    """Print the JSON Schema of a spec, with every installed component."""
     from ..core.spec.schema import json_schema
 
     click.echo(json.dumps(json_schema(registry_of(ctx)), indent=2))
@@ -51,7 +52,7 @@ def schema(ctx: click.Context) -> None:
 
 @click.group("spec")
 def spec_group() -> None:
-    """Show a spec as it is run: `spec resolve SPEC`."""
+    """Show a resolved spec: `spec resolve SPEC`."""
 
 
 @spec_group.command()
@@ -59,9 +60,9 @@ def spec_group() -> None:
 @SET
 @click.pass_context
 def resolve(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
-    """Print SPEC with every default written in.
+    """Print SPEC with all defaults.
 
-    What is printed runs again unchanged.
+    The output runs again unchanged.
     """
     loaded, _ = load(ctx, spec, overrides)
     click.echo(json.dumps(loaded.to_json(), indent=2))

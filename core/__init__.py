@@ -1,1 +1,1 @@
-"""What every part of capfw agrees on. Nothing outside `core.engine` imports torch."""
+"""The core of capfw. Only `core.engine` and `core.conformance` import torch at module level."""

@@ -1,4 +1,4 @@
-"""The error tree. Everything a user can cause is a `CapfwError`; its text says what, where and how to fix it."""
+"""The error tree. Every error that a user can cause is a `CapfwError`; its text names what, where and one fix."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def choices(heading: str, known: Iterable[str], word: object = None) -> str:
 
 
 def listed(items: Sequence[object], most: int, *, between: str = ", ") -> str:
-    """The first items, `most` of them at the most, and how many more there are."""
+    """The first `most` items, and the number of the others."""
     shown = between.join(map(str, items[:most]))
     rest = len(items) - most
     return shown + f"{between if between.isspace() else ' '}and {rest} more" * (rest > 0)
 
 
 class CapfwWarning(UserWarning):
-    """Something a user should know of a result; the engine passes it on as a notice."""
+    """Something that a user should know about a result; the engine reports it as a notice."""
 
 
 class CapfwError(Exception):
-    """Base of every error a user can cause.
+    """Base of every error that a user can cause.
 
-    `where` is a JSON pointer, a file (with a line where there is one) or an option; `fix` says what to do next.
-    `exit_code` is what the command line returns: 1 when the run failed, 2 when the request was wrong.
+    `where` is a JSON pointer, a file (with a line where there is one) or an option. `fix` is what to do next. `exit_code`
+    is the exit code of the command line: 1 when the run failed, 2 when the request was wrong.
     """
 
     exit_code = 1
@@ -57,9 +57,9 @@ class CapfwError(Exception):
 
 
 class ComponentError(CapfwError):
-    """A component cannot be built or used as asked. `option` names the option at fault.
+    """A component cannot be built or used as the spec asks. `option` names the option at fault.
 
-    The engine adds the component's place in the spec, so a plugin says only `option="weights"`.
+    The engine adds the component's place in the spec, so a plugin passes only `option="weights"`.
     """
 
     exit_code = 2
@@ -74,7 +74,7 @@ class IncompatibleComponents(ComponentError):
 
 
 class MissingWeights(ComponentError):
-    """Weights that were asked for are not here and cannot be fetched."""
+    """The weights in the spec are not on this machine and cannot be downloaded."""
 
 
 class BadCheckpoint(ComponentError):
@@ -82,7 +82,7 @@ class BadCheckpoint(ComponentError):
 
 
 class MissingLibrary(ComponentError):
-    """An optional library, or program, is not installed; `fix` holds the install command."""
+    """An optional library or program is not installed; `fix` holds the install command."""
 
 
 class DataError(CapfwError):
@@ -98,7 +98,7 @@ class UnreadableSource(DataError):
 
 
 class UnreadableImage(UnreadableSource):
-    """The bytes of a sample are no image that can be decoded."""
+    """The bytes of a sample are not an image, or the image cannot be decoded."""
 
 
 class PluginError(CapfwError):
@@ -112,14 +112,14 @@ class RunError(CapfwError):
 
 
 class RequestError(RunError):
-    """A run is asked for what it does not have, or must not do."""
+    """A request that this run cannot serve: it lacks something, or the request is not allowed."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in a spec: where (JSON pointer, RFC 6901), what, and what to do."""
+    """One problem in a spec: where (JSON pointer, RFC 6901), what, and one fix."""
 
     pointer: str
     message: str
@@ -130,7 +130,7 @@ class Problem:
 
 
 class SpecError(CapfwError):
-    """Everything wrong in a spec, all at once."""
+    """All problems of a spec in one error."""
 
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""Scores of any system's captions from files: COCO results against COCO captions. No run, and no torch."""
+"""Scores the captions of any system from files: COCO results against COCO captions. It needs no run and no torch."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _NUM_SHOWN = 5
 
 @dataclass(frozen=True)
 class FileScores:
-    """What `score_files` found.
+    """The result of `score_files`.
 
-    scores: corpus value by score name. per_image: by score name, the images' values. signature: what must be equal
-    before two such scores may be compared. notices: what the metrics and the reading had to say.
+    scores: corpus value by score name. per_image: the value of each image, by score name. signature: two such scores may
+    be compared only if it is equal. notices: those of the metrics, and of reading the files.
     """
 
     scores: Mapping[str, float]
@@ -38,7 +38,7 @@ class FileScores:
     notices: tuple[str, ...]
 
     def by_image(self) -> list[dict[str, object]]:
-        """The images' values as records, `{"image_id": ..., score name: value, ...}`, in the order of the references."""
+        """One record per image, `{"image_id": ..., score name: value, ...}`, in the order of the references."""
         ids = dict.fromkeys(i for values in self.per_image.values() for i in values)
         return [
             {"image_id": i, **{name: values[i] for name, values in self.per_image.items() if i in values}} for i in ids
@@ -46,10 +46,10 @@ class FileScores:
 
 
 def choose_metrics(registry: Registry, chosen: str | None = None) -> list[Metric]:
-    """Metrics by name, commas between, or as a JSON list of spec sections.
+    """Builds metrics from names with commas between, or from a JSON list of spec sections.
 
-    None: all that need nothing but captions, and of no option that has no default.
-    Raises `SpecError` for every name or option that is wrong, and what a metric raises that cannot be built here.
+    None selects all metrics that need only captions and have a default for every option.
+    Raises `SpecError` for every wrong name or option. The error of a metric that cannot be built passes.
     """
     if chosen is None:
         usual = [(each, _default_config(each.config)) for each in registry.components("metric")]
@@ -65,7 +65,7 @@ def choose_metrics(registry: Registry, chosen: str | None = None) -> list[Metric
 
 
 def _default_config(config: type[ComponentConfig]) -> ComponentConfig | None:
-    """The options as they are when nothing is said; None where something must be."""
+    """The options with all defaults; None where an option has no default."""
     try:
         return config()
     except ValidationError:
@@ -73,7 +73,7 @@ def _default_config(config: type[ComponentConfig]) -> ComponentConfig | None:
 
 
 def _parts(sections: Sequence[object], registry: Registry) -> list[Part]:
-    """The sections as parts, none of them built yet. Raises `SpecError` with the problems of all of them."""
+    """The sections as parts, before any is built. Raises `SpecError` with the problems of all sections."""
     parts: list[Part] = []
     problems: list[Problem] = []
     for index, section in enumerate(sections):
@@ -83,9 +83,9 @@ def _parts(sections: Sequence[object], registry: Registry) -> list[Part]:
         except SpecError as err:
             problems += [Problem(f"/{index}{each.pointer}", each.message, each.fix) for each in err.problems]
             continue
-        if "images" in narrowed(part.config, MetricConfig).needs():  # said before its weights are fetched
-            what = f'"{part.name}" looks at the images, and files of captions have none.'
-            problems.append(Problem(f"/{index}", what, "Leave it out here, or score a run with `capfw evaluate`."))
+        if "images" in narrowed(part.config, MetricConfig).needs():  # report this before its weights are downloaded
+            what = f'"{part.name}" needs the images, but a file of captions has none.'
+            problems.append(Problem(f"/{index}", what, "Leave it out, or score a run with `capfw evaluate`."))
         parts.append(part)
     if problems:
         raise SpecError(problems, source="--metrics")
@@ -103,11 +103,11 @@ def score_files(
 ) -> FileScores:
     """Scores the captions in file `candidates` against those in file `references`.
 
-    An image with references but no candidate is an error, or with `allow_missing` left out and told in a notice. A
-    candidate without references likewise, with `allow_extra`. Of an image's several candidates `allow_duplicates` takes the
-    first. Metrics are built by the caller, who knows the registry.
+    An image with references but no candidate is an error; with `allow_missing` it is left out with a notice. The same
+    holds for a candidate without references and `allow_extra`. If an image has several candidates, `allow_duplicates`
+    takes the first. The caller builds the metrics, because it knows the registry.
 
-    Raises `DataError` naming the file and the first of the image ids at fault.
+    Raises `DataError`, naming the file and the first image ids at fault.
     """
     candidates, references = Path(candidates), Path(references)
     captions, captions_digest, duplicates = read_candidates(candidates, allow_duplicates=allow_duplicates)
@@ -125,7 +125,7 @@ def score_files(
     notices = [f"Left out: {_count(ids)} with {what}." for ids, what in left_out if ids]
     if duplicates:
         notices.append(
-            f"The first of several candidates counts for {_count(duplicates)}: {listed(duplicates, _NUM_SHOWN)}."
+            f"Scored only the first of several candidates for {_count(duplicates)}: {listed(duplicates, _NUM_SHOWN)}."
         )
     captioned = Captioned({i: captions[i] for i in shared}, {i: known[i] for i in shared})
     found = apply_metrics(metrics, captioned)
@@ -141,7 +141,7 @@ def score_files(
 
 @dataclass(frozen=True)
 class MetricScores:
-    """What metrics found: corpus and per-image values by score name, each metric's details in order, and notices."""
+    """The result of several metrics: corpus and per-image values by score name, details per metric, and notices."""
 
     corpus: Mapping[str, float]
     per_image: Mapping[str, Mapping[ImageId, float]]
@@ -156,11 +156,11 @@ def apply_metrics(
     around: Callable[[Metric], AbstractContextManager[object]] = nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> MetricScores:
-    """Scores by every metric, with notices: of candidates without a word, and the texts of `CapfwWarning`s.
+    """Scores by every metric, with notices: candidates without words, and the texts of `CapfwWarning`s.
 
-    Each metric scores within `around(metric)`; `progress(done, total)` counts metrics. Other warnings go their usual way.
-    Raises `DataError` for a metric that reads the images where there are none, and `PluginError` for one that fails, or
-    that yields a score which another has yielded already.
+    Each metric scores within `around(metric)`; `progress(done, total)` counts metrics. Other warnings are issued as usual.
+    Raises `DataError` for a metric that needs images where there are none. Raises `PluginError` for a metric that fails,
+    or that yields the same score as an earlier one.
     """
     corpus: dict[str, float] = {}
     per_image: dict[str, dict[ImageId, float]] = {}
@@ -173,8 +173,8 @@ def apply_metrics(
                 scores = _apply(metric, captioned)
             if repeated := sorted(corpus.keys() & scores.corpus.keys()):
                 raise PluginError(
-                    f"{type(metric).__name__} yields {', '.join(repeated)}, which another metric has yielded already.",
-                    fix="Ask for one of them at a time: a score has one value.",
+                    f"{type(metric).__name__} yields {', '.join(repeated)}, but so does an earlier metric.",
+                    fix="Use one of them at a time.",
                 )
             corpus.update(scores.corpus)
             per_image.update({name: dict(values) for name, values in scores.per_image.items()})
@@ -189,13 +189,13 @@ def apply_metrics(
 
 
 def _notices_of(candidates: Mapping[ImageId, str]) -> list[str]:
-    """A notice where candidates have nothing but punctuation, white space and invisible characters."""
+    """A notice if candidates hold only punctuation, white space and invisible characters."""
     wordless = [i for i, text in candidates.items() if all(unicodedata.category(letter)[0] in "PZC" for letter in text)]
     if not wordless:
         return []
     return [
         f"Found no word in {len(wordless)} of {len(candidates)} candidates (empty, or only white space and punctuation): "
-        f"{listed(wordless, _NUM_SHOWN)}. Each is scored as it is."
+        f"{listed(wordless, _NUM_SHOWN)}. They are scored unchanged."
     ]
 
 
@@ -204,18 +204,18 @@ def _apply(metric: Metric, captioned: Captioned) -> Scores:
         return metric.score(captioned)
     except CapfwError:
         raise
-    except Exception as err:  # a metric may be a stranger's code
+    except Exception as err:  # a metric may be third-party code
         raise PluginError(
             f"metric {type(metric).__name__} ({type(metric).__module__}) failed: {type(err).__name__}: {err}",
-            fix="`capfw --debug ...` shows where. Leave the metric out to have the other scores.",
+            fix="Leave the metric out to get the other scores. `capfw --debug ...` prints the traceback.",
         ) from err
 
 
 def read_candidates(file: Path, *, allow_duplicates: bool = False) -> tuple[dict[ImageId, str], str, Sequence[ImageId]]:
-    """Caption by image id of a COCO results file, `[{"image_id": ..., "caption": ...}, ...]`, and the file's SHA-256.
+    """Reads a COCO results file, `[{"image_id": ..., "caption": ...}, ...]`.
 
-    Then the ids that have several captions, of which the first is taken. Raises `DataError` for another form, and, unless
-    `allow_duplicates`, when there are such ids.
+    Returns the caption of each image id, the file's SHA-256, and the ids with several captions, of which the first counts.
+    Raises `DataError` for another format, and for such ids unless `allow_duplicates`.
     """
     content, digest = _read_json(file)
     entries = _entries(content, file, "a COCO results file, a list of {image_id, caption}")
@@ -224,16 +224,16 @@ def read_candidates(file: Path, *, allow_duplicates: bool = False) -> tuple[dict
         raise DataError(
             f"{_count(repeated)} with more than one caption: {listed(repeated, _NUM_SHOWN)}.",
             where=str(file),
-            fix="Keep one candidate per image, or let the first count: allow_duplicates=True, on the command line "
+            fix="Keep one candidate per image, or use only the first: allow_duplicates=True, on the command line "
             "--allow-duplicates.",
         )
     return dict(reversed(entries)), digest, repeated
 
 
 def read_references(file: Path) -> tuple[References, str]:
-    """References by image id of a COCO captions file (`annotations`, with an entry per caption), and its SHA-256.
+    """The references of each image id in a COCO captions file (`annotations`, one entry per caption), and its SHA-256.
 
-    Images without a caption are left out. Raises `DataError` for another form.
+    Images without a caption are left out. Raises `DataError` for another format.
     """
     content, digest = _read_json(file)
     annotations = content.get("annotations") if isinstance(content, dict) else None
@@ -251,7 +251,7 @@ def _read_json(file: Path) -> tuple[object, str]:
     try:
         return json.loads(data), hashlib.sha256(data).hexdigest()
     except (ValueError, RecursionError) as err:
-        fix = 'capfw reads COCO\'s files here: candidates [{"image_id": ..., "caption": ...}, ...], references '
+        fix = 'Use COCO\'s formats: candidates [{"image_id": ..., "caption": ...}, ...], references '
         fix += '{"annotations": [{"image_id": ..., "caption": ...}, ...]}.'
         raise DataError(f"this is not JSON: {err}", where=str(file), fix=fix) from err
 
@@ -272,15 +272,15 @@ def _entries(content: object, file: Path, wanted: str) -> list[tuple[ImageId, st
 
 def _unrelated(captions: Sequence[ImageId], known: Sequence[ImageId], candidates: Path, references: Path) -> DataError:
     here, there = listed(captions, _NUM_SHOWN), listed(known, _NUM_SHOWN)
-    fix = f"Image ids here: {here}; there: {there}. Write them alike, or name the file that belongs."
+    fix = f"Use the same image ids in both files: here {here}; there {there}."
     return DataError(f"no image of this file has references in {references}.", where=str(candidates), fix=fix)
 
 
 def _unpaired(ids: Sequence[ImageId], what: str, file: Path, option: str, others: Sequence[ImageId]) -> DataError:
     flag = "--" + option.replace("_", "-")
-    fix = f"Complete the file, or have these images left out: {option}=True, on the command line {flag}."
+    fix = f"Complete the file, or leave these images out: {option}=True, on the command line {flag}."
     if {str(i) for i in ids} & {str(i) for i in others}:
-        fix = "Some ids are text in one file and numbers in the other: write them alike."
+        fix = "Use one type of id: some ids are text in one file and numbers in the other."
     return DataError(f"{_count(ids)} with {what}: {listed(ids, _NUM_SHOWN)}.", where=str(file), fix=fix)
 
 

@@ -86,7 +86,7 @@ def _section(about: Description) -> str:
     lines = [f"### {about.kind} {about.name}", "", about.summary]
     lines += ["", f"Source: {about.source}."] if about.source else []
     lines += ["", f"Scores: {scores_in_words(about)}."] if about.scores else []
-    lines += ["", _table(about.options)] if about.options else ["", "It has no options.", ""]
+    lines += ["", _table(about.options)] if about.options else ["", "Options: none.", ""]
     if about.fragment.startswith('"'):
         lines += ["The smallest form, as in tests:", "", "```json", f"{{{about.fragment}}}", "```", ""]
     else:  # no spec names an importer; a command uses it

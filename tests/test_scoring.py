@@ -110,7 +110,7 @@ def test_files_that_share_no_image_are_not_of_each_other(options: dict[str, bool
     candidates, references = results(tmp_path, [("a.jpg", "a dog")]), captions_file(tmp_path, [(5, "x")])
     with pytest.raises(DataError, match="no image of this file has references") as err:
         score_files(candidates, references, [Words()], **options)
-    assert "Image ids here: a.jpg; there: 5." in str(err.value)
+    assert "here a.jpg; there 5." in str(err.value)
 
 
 def test_ids_that_are_text_here_and_numbers_there_are_pointed_out(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_metric_that_needs_images_says_so(tmp_path: Path) -> None:
             return super().score(captioned)
 
     candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
-    with pytest.raises(DataError, match="metric brightness reads the images, and files of captions have none"):
+    with pytest.raises(DataError, match="metric brightness needs the images, but a file of captions has none"):
         score_files(candidates, references, [NeedsImages()])
 
 
@@ -256,7 +256,7 @@ def test_the_command_refuses_what_does_not_pair_up_unless_told(tmp_path: Path) -
     assert scored.exit_code == 0, scored.output
     assert list(json.loads(scored.stdout)["scores"]) == ["ROUGE-L", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
     assert json.loads(scored.stdout)["scores"]["BLEU-1"] < 1  # of the first candidate, "a dog"
-    assert "The first of several candidates counts for 1 image: 1." in scored.stderr
+    assert "Scored only the first of several candidates for 1 image: 1." in scored.stderr
 
 
 def test_the_command_chooses_metrics_by_name_or_with_options(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_the_command_chooses_metrics_by_name_or_with_options(tmp_path: Path) -> 
     scored = capfw("score", *files, "--metrics", chosen, "--json")
     assert json.loads(scored.stdout)["signature"]["metrics"][0]["document_frequencies"] == "two pets, 2 images"
     assert 'Did you mean "cider"?' in capfw("score", *files, "--metrics", "cidr").stderr
-    assert "looks at the images" in capfw("score", *files, "--metrics", _TINY_CLIP_SCORE).stderr
+    assert "needs the images" in capfw("score", *files, "--metrics", _TINY_CLIP_SCORE).stderr
     assert "not JSON" in capfw("score", *files, "--metrics", "[{").stderr
 
 
@@ -318,7 +318,7 @@ def test_a_metric_that_fails_is_named(tmp_path: Path) -> None:
 
 def test_two_metrics_of_one_score_are_refused_rather_than_one_overwriting_the_other(tmp_path: Path) -> None:
     candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
-    with pytest.raises(PluginError, match="Words yields WORDS, which another metric has yielded already"):
+    with pytest.raises(PluginError, match="Words yields WORDS, but so does an earlier metric"):
         score_files(candidates, references, [Words(), Words()])
 
 
@@ -351,7 +351,7 @@ def test_a_file_of_per_image_scores_that_cannot_be_written_is_an_error_before_sc
     for place, reason in [("none/images.json", "No such file"), ("", "Is a directory")]:
         done = capfw("score", *files, "--metrics", "rouge-l", "--json", "--per-image", tmp_path / place)
         assert (done.exit_code, done.stdout) == (2, "")
-        assert f"{tmp_path / place}: the scores by image cannot be written: {reason}" in done.stderr
+        assert f"{tmp_path / place}: the scores per image cannot be written: {reason}" in done.stderr
         assert "--per-image FILE" in done.stderr
 
 
@@ -371,6 +371,6 @@ def test_candidates_without_a_word_are_counted_in_a_notice(tmp_path: Path) -> No
     found = score_files(candidates, references, [RougeL(RougeLConfig())])
     assert found.notices == (
         "Found no word in 6 of 8 candidates (empty, or only white space and punctuation): 1, 2, 3, 5, 6 and 1 more. "
-        "Each is scored as it is.",
+        "They are scored unchanged.",
     )
     assert len(found.per_image["ROUGE-L"]) == 8

@@ -1,1 +1,1 @@
-"""Writes first drafts: a spec over somebody's own files, and a plugin package."""
+"""Writes first drafts: a spec for the user's files, and a plugin package."""

@@ -1,4 +1,4 @@
-"""Writes a first spec over somebody's own images and captions: `capfw init`."""
+"""Writes a first spec for the user's images and captions: `capfw init`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SCHEMA_FILE = "capfw.schema.json"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a first spec shall be of. `names` holds the components that were chosen; the others are proposed.
+    """The user's choices for a first spec. `names` holds the chosen components; the others are proposed.
 
     `overrides` maps JSON pointers to values, as `--set` does.
     """
@@ -48,7 +48,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Checked:
-    """A spec that was read back, with its data: images per split, captions, and what the data set warned of."""
+    """A checked spec with its data: images per split, captions, and the warnings of the data set."""
 
     spec: RunSpec
     num_images: Mapping[str, int]
@@ -57,11 +57,11 @@ class Checked:
 
 
 def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
-    """The JSON values of a spec that is to stand in `folder`, only what is not a default in it.
+    """The JSON values of a spec in `folder`, without defaults.
 
-    The options of a component are its `starter`; those of the data set come from the first that knows the file's form.
-    Raises `PluginError` for a name that is no component's, `DataError` for captions of no known form, `SpecError` for
-    overrides that have no place.
+    The options of a component are its `starter`; those of the data set come from the one that recognizes the captions.
+    Raises `PluginError` for an unknown component, `DataError` for captions of an unknown format, and `SpecError` for
+    overrides that do not fit.
     """
     component, config = _recognize(wishes, registry)
     raw: dict[str, Any] = {
@@ -82,7 +82,7 @@ def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
 
 
 def propose(registry: Registry, kind: Kind, names: Mapping[Kind, str], emitted: FeatureKind | None = None) -> Component:
-    """The component that was chosen, or else the recommended one; a mapper that reads what the encoder emits."""
+    """The chosen component, or else the recommended one; a mapper must read the features that the encoder emits."""
     if kind in names:
         return registry.component(kind, names[kind])
     fitting = [
@@ -94,14 +94,14 @@ def propose(registry: Registry, kind: Kind, names: Mapping[Kind, str], emitted: 
     recommended = [component for component in fitting if component.is_recommended]
     if not fitting or not (recommended or len(fitting) == 1):
         registered = ", ".join(component.name for component in fitting) or "none"
-        raise PluginError(f"no {kind} is recommended, so name one.", fix=f"--{kind} takes one of: {registered}.")
+        raise PluginError(f"no {kind} is recommended.", fix=f"Name one with --{kind}: {registered}.")
     return [*recommended, *fitting][0]
 
 
 def check(raw: Mapping[str, Any], registry: Registry, folder: Path) -> Checked:
-    """Reads the spec as `capfw run` would, and the annotations of its data; images are not opened.
+    """Reads the spec as `capfw run` does, and the annotations of its data. It opens no images.
 
-    Raises `SpecError`, and whatever the data set raises: `DataError` with all rows that are wrong.
+    Raises `SpecError`. An error of the data set passes: a `DataError` with all wrong rows.
     """
     spec = load_spec(raw, registry=registry, base_dir=folder)
     assert spec.data is not None, "a draft names a data set"
@@ -114,7 +114,7 @@ def check(raw: Mapping[str, Any], registry: Registry, folder: Path) -> Checked:
         )
     samples = {split: dataset.samples(split) for split in dataset.splits}
     if not samples.get("train"):
-        raise DataError("no image is for training.", where="/data", fix='Give rows the split "train".')
+        raise DataError("the data set has no training images.", where="/data", fix='Give rows the split "train".')
     return Checked(
         spec,
         {split: len(each) for split, each in samples.items()},
@@ -126,8 +126,8 @@ def check(raw: Mapping[str, Any], registry: Registry, folder: Path) -> Checked:
 def write(raw: Mapping[str, Any], registry: Registry, output: Path, *, is_forced: bool = False) -> None:
     """Writes the spec, and beside it the JSON Schema that its `$schema` names.
 
-    Raises `DataError` when either cannot be written, or is there already, unless `is_forced`; a schema of capfw's own is
-    simply renewed.
+    Raises `DataError` when either cannot be written, or exists and `is_forced` is False. A schema of capfw is replaced in
+    any case.
     """
     schema = output.parent / SCHEMA_FILE
     require_free(output, is_forced=is_forced)
@@ -149,7 +149,7 @@ def require_free(output: Path, *, is_forced: bool) -> None:
         raise DataError("this is a folder.", where=str(output), fix="Name a file: --output spec.json.")
     if output.exists() and not is_forced:
         raise DataError(
-            "this file is there already.", where=str(output), fix="Name another with --output, or add --force."
+            "this file exists already.", where=str(output), fix="Name another with --output, or add --force."
         )
 
 
@@ -167,8 +167,8 @@ def _recognize(wishes: Wishes, registry: Registry) -> tuple[Component, Component
             config = narrowed(component.example, DatasetConfig).for_files(**files)
         except CapfwError:
             raise
-        except Exception as err:  # a stranger's code; it stops only a file that no other data set knows
-            failed.append(f'Data set "{component.name}" failed to look into it: {type(err).__name__}: {err}')
+        except Exception as err:  # third-party code; it matters only if no other data set recognizes the file
+            failed.append(f'Data set "{component.name}" failed to inspect it: {type(err).__name__}: {err}')
             continue
         if config is not None:
             found.append((component, config))
@@ -177,12 +177,12 @@ def _recognize(wishes: Wishes, registry: Registry) -> tuple[Component, Component
     names = ", ".join(component.name for component, _ in found) or ", ".join(component.name for component in asked)
     if found:
         raise DataError(
-            f"several data sets read this file: {names}.", where=str(files["captions"]), fix="Add --data NAME."
+            f"several data sets recognize this file: {names}.", where=str(files["captions"]), fix="Add --data NAME."
         )
     raise DataError(
-        f"no data set knows the form of this file; asked: {names}.",
+        f"no data set recognizes the format of this file; tried: {names}.",
         where=str(files["captions"]),
-        fix="\n".join([*failed, "`capfw plugins show dataset/NAME` says what each one reads, `csv` for example."]),
+        fix="\n".join([*failed, "Use a format that one of them reads: see `capfw plugins show dataset/NAME`."]),
     )
 
 
@@ -191,7 +191,7 @@ def _started(component: Component, folder: Path) -> dict[str, object]:
 
 
 def _section(component: Component, config: ComponentConfig | None, folder: Path) -> dict[str, object]:
-    """`{"name": ..., options}` with the options that were set, and paths relative to `folder`."""
+    """`{"name": ..., options}` with the options that are set, and paths relative to `folder`."""
     options = config.model_dump(by_alias=True, exclude_unset=True) if config else {}
     as_json = json.dumps(
         options, default=lambda value: _relative(value, folder) if isinstance(value, Path) else str(value)
@@ -200,7 +200,7 @@ def _section(component: Component, config: ComponentConfig | None, folder: Path)
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """As short as it is clear: relative to the spec, unless the two have nothing in common but the root."""
+    """The path relative to the spec; the absolute path if both share only the root."""
     try:
         shared = Path(os.path.commonpath([path, folder.resolve()]))
     except ValueError:  # on two drives
@@ -215,7 +215,7 @@ def _override(raw: dict[str, Any], overrides: Mapping[str, object]) -> None:
 
 
 def _emitted_features(section: Any, registry: Registry, folder: Path) -> FeatureKind | None:
-    """What the encoder of this section emits; None when that is not known, or the section is wrong."""
+    """The features that the encoder of this section emits; None if they are unknown or the section is wrong."""
     try:
         component = registry.component("encoder", section["name"])
         options = {key: value for key, value in section.items() if key != "name"}

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).with_name("templates") / "plugin"
 PLUGIN_KINDS = tuple(sorted(folder.name for folder in _TEMPLATES.iterdir() if folder.name != "common"))
-"""The kinds that there are templates for."""
-_SUFFIX = ".template"  # so that no tool takes a template for a module
+"""The kinds with a template."""
+_SUFFIX = ".template"  # so that no tool treats a template as a module
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PREFIX = "capfw-"
 
 
 @dataclass(frozen=True)
 class PluginNames:
-    """What a new plugin is called: "capfw-tiny-eye", "capfw_tiny_eye", "tiny-eye" and "TinyEye"."""
+    """The names of a new plugin: "capfw-tiny-eye", "capfw_tiny_eye", "tiny-eye" and "TinyEye"."""
 
     distribution: str
     package: str
@@ -37,9 +37,9 @@ class PluginNames:
 
     @classmethod
     def of(cls, distribution: str) -> PluginNames:
-        """Derives all names from that of the distribution; the component's is without "capfw-".
+        """Derives all names from the name of the distribution; the component's name has no "capfw-".
 
-        Raises `PluginError` for what is no name of a package, and for the names of Python's own modules.
+        Raises `PluginError` for an invalid package name, and for the name of one of Python's own modules.
         """
         component = distribution.removeprefix(_PREFIX)
         if not (_NAME.fullmatch(distribution) and _NAME.fullmatch(component)):
@@ -51,13 +51,14 @@ class PluginNames:
             fix = "Write capfw-NAME." if package == "capfw" else f"Write {_PREFIX}{distribution}."
             raise PluginError(f'"{distribution}" is taken by {whose}.', where="NAME", fix=fix)
         if keyword.iskeyword(class_name):  # "none" would make a class None
-            raise PluginError(f'"{component}" makes {class_name}, a word of Python.', where="NAME", fix="Take another.")
+            what = f'"{component}" gives the class name {class_name}, a keyword of Python.'
+            raise PluginError(what, where="NAME", fix="Choose another name.")
         return cls(distribution, package, component, class_name)
 
 
 @dataclass(frozen=True)
 class NewPlugin:
-    """A package that was written: its folder, names and files."""
+    """A new package: its folder, names and files."""
 
     folder: Path
     names: PluginNames
@@ -67,7 +68,7 @@ class NewPlugin:
 def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Path | None = None) -> NewPlugin:
     """Writes the package into the folder `distribution` in `output`, by default the working directory.
 
-    Raises `PluginError` for a bad or taken name, an unknown kind or a folder that is already there, and then writes nothing.
+    Raises `PluginError`, and writes nothing, for a bad or taken name, an unknown kind, or a folder that exists.
     """
     names = PluginNames.of(distribution)
     if kind not in PLUGIN_KINDS:
@@ -81,10 +82,11 @@ def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Pat
         folder.mkdir(parents=True)
     except FileExistsError as err:
         raise PluginError(
-            "it is already there; nothing was written.", where=str(folder), fix="Take another name or --output FOLDER."
+            "this folder exists already.", where=str(folder), fix="Choose another name, or add --output FOLDER."
         ) from err
     except OSError as err:
-        raise PluginError(f"cannot be made: {err.strerror}.", where=str(folder), fix="Name another --output.") from err
+        what = f"the folder cannot be created: {err.strerror}."
+        raise PluginError(what, where=str(folder), fix="Name another --output.") from err
     for file, text in contents.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text, encoding="utf-8")
@@ -92,7 +94,7 @@ def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Pat
 
 
 def _render(names: PluginNames, kind: Kind) -> dict[Path, str]:
-    """Text by path in the package; PACKAGE and COMPONENT in a template's path stand for names."""
+    """Text by path in the package. PACKAGE and COMPONENT in a template's path are replaced by names."""
     from importlib.metadata import version
 
     from ..protocols import KINDS
@@ -110,7 +112,7 @@ def _render(names: PluginNames, kind: Kind) -> dict[Path, str]:
 
 
 def _require_free_class_names(names: PluginNames, contents: dict[Path, str]) -> None:
-    """Raises `PluginError` where the new classes would take the place of what the package itself imports."""
+    """Raises `PluginError` if a new class would have the name of an object that the package imports."""
     for path, text in contents.items():
         if path.suffix != ".py":
             continue
@@ -122,24 +124,24 @@ def _require_free_class_names(names: PluginNames, contents: dict[Path, str]) -> 
 
 
 def _is_taken(names: PluginNames, what: str) -> PluginError:
-    fix = f"Write {names.distribution}-NAME, with a word of yours."
-    return PluginError(f'"{names.component}" would make {what}.', where="NAME", fix=fix)
+    fix = f"Write {names.distribution}-NAME, with your own word for NAME."
+    return PluginError(f'"{names.component}" would create {what}.', where="NAME", fix=fix)
 
 
 def _require_free_names(names: PluginNames, kind: Kind, registry: Registry) -> None:
-    """Raises `PluginError` for what an installed plugin or package is called already."""
+    """Raises `PluginError` if an installed plugin or package already has one of the names."""
     if plugin := registry.provider(kind, names.component):
         raise PluginError(
             f'the {kind} name "{names.component}" is taken by plugin "{plugin.name}" of '
-            f"{plugin.distribution or 'no package'}: with both installed neither could be used.",
+            f"{plugin.distribution or 'no package'}: with both installed, neither could be used.",
             where="NAME",
-            fix=f"Take another, say {names.distribution}-NAME, or uninstall that one.",
+            fix=f"Choose another, such as {names.distribution}-NAME, or uninstall that plugin.",
         )
     if find_spec(names.package) is not None:
         raise PluginError(
             f"a package called {names.package} is installed; installing the new one would replace it.",
             where="NAME",
-            fix=f"Take another, say {names.distribution}-NAME.",
+            fix=f"Choose another, such as {names.distribution}-NAME.",
         )
 
 
@@ -148,7 +150,7 @@ def _not_a_name(distribution: str) -> PluginError:
     is_name = spelt != "capfw" and _NAME.fullmatch(spelt) and _NAME.fullmatch(spelt.removeprefix(_PREFIX))
     also = f", also behind {_PREFIX}" if distribution.startswith(_PREFIX) else ""
     return PluginError(
-        f'"{distribution}" is no name for a package: small letters, digits and single hyphens, a letter first{also}.',
+        f'"{distribution}" is not a valid package name: use small letters, digits and single hyphens, a letter first{also}.',
         where="NAME",
         fix=f"Write {spelt}." if is_name else "Write something like capfw-tiny-eye.",
     )

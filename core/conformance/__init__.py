@@ -1,6 +1,6 @@
-"""The checks every plugin passes, for authors of plugins to run on their own.
+"""The checks that every plugin passes. Authors of plugins run them on their own components.
 
-In the tests of a plugin package, one line makes a case of every component and every promise of its protocol:
+In the tests of a plugin package, one line makes a case for every component and every check:
 
     import capfw_colorgrid
     from capfw.core.conformance import conformance_test
@@ -9,21 +9,20 @@ In the tests of a plugin package, one line makes a case of every component and e
 
 The same without pytest is `capfw plugins check NAME`, or in Python `run_checks("encoder/color-grid")`.
 
-What is checked:
+How the kit works:
 
-- The component as its `example` has it, and under every other value of every option that lists its values (`Literal`),
-  one at a time, where that builds: an encoder as pooled and as tokens, a decoder of words and of subwords. Choose an
-  example that builds without a network in well under a second.
-- An encoder is given small images, as encoded bytes; one that reads something else (sounds) gets `example_sources`.
-- A component that reads files of the user's gets a `write_example`, which makes the smallest such files in a folder; the
-  kit builds that in place of `example`.
-- Nothing is skipped in silence: what cannot be checked here (a library or program is missing) is reported as skipped, with
-  the reason.
-- A failed check says what was found and, in its `advice`, what to do. `registered()` lists the checks with the promise each
-  of them holds a component to.
+- It checks the component with its `example`, and with every other value of each option that lists its values
+  (`Literal`), one at a time, where that builds: a pooled encoder and one with tokens, a decoder of words and one of
+  subwords. Choose an example that builds offline in well under a second.
+- It gives an encoder small images, as encoded bytes. An encoder of other inputs (sounds) needs `example_sources`.
+- A component that reads the user's files needs a `write_example`, which writes the smallest such files into a folder.
+  The kit then builds that configuration in place of `example`.
+- It never skips silently. A check that cannot run here (a library or program is missing) is reported as skipped, with the
+  reason.
+- A failed check reports the fault and, as `advice`, the fix. `registered()` lists the checks, each with the promise that
+  it tests.
 
-Checks run on the CPU, with a few small images and captions the kit makes itself. pytest is imported by
-`conformance_test` alone.
+Checks run on the CPU, with a few small images and captions that the kit makes. Only `conformance_test` imports pytest.
 """
 
 from __future__ import annotations
@@ -82,34 +81,34 @@ _MODULES = (
 
 
 def registered() -> tuple[Check, ...]:
-    """Every check, in the order in which they run: what is said of a component, how it is built, what it does."""
+    """Every check in the order of the run: first the description of a component, then its build, then its behaviour."""
     return tuple(each for module in _MODULES for each in checks_of(module))
 
 
 def run_checks(component: Component | str, registry: Registry | None = None) -> list[CheckResult]:
-    """Every check of one component, or of all that have this name ("NAME" or "KIND/NAME"), with what it found.
+    """The result of every check of one component, or of all with this name ("NAME" or "KIND/NAME").
 
-    `registry` is where the component is looked up: what is installed, unless another is given.
+    `registry` has the component; it defaults to the installed plugins.
 
-    Raises `PluginError` when there is no such component. What the component itself raises is a failed check.
+    Raises `PluginError` when there is no such component. An error of the component itself is a failed check.
     """
     return list(check_each(component, registry))
 
 
 def check_each(component: Component | str, registry: Registry | None = None) -> Iterator[CheckResult]:
-    """What `run_checks` returns, each as soon as it is known."""
+    """Yields the results of `run_checks`, each as soon as it is ready."""
     registry = registry or Registry.discover()
     wanted = component if isinstance(component, str) else component.name
     found = [(kind, c) for kind, c in find(registry, wanted) if isinstance(component, str) or c == component]
     if not found:
-        raise PluginError(f'"{wanted}" of this registry is another component.', fix="Give the registry that has it.")
+        raise PluginError(f'"{wanted}" of this registry is another component.', fix="Pass the registry that has it.")
     return (each for kind, c in found for subject in subjects_of(registry, kind, c) for each in _results(subject))
 
 
 def conformance_test(*plugins: object) -> Callable[..., None]:
     """A pytest function with a case for every component of these plugins, each variant of it, and each check.
 
-    `plugins` are modules or objects with hooks; without any, all that are installed are tested. Assign it to a name that
+    `plugins` are modules or objects with hooks; the default is all installed plugins. Assign the function to a name that
     pytest collects.
 
     Raises `PluginError` for a plugin that cannot be registered, or that registers no component.
@@ -135,7 +134,7 @@ def conformance_test(*plugins: object) -> Callable[..., None]:
 
 
 def _results(subject: Subject) -> Iterator[CheckResult]:
-    """What every check that applies finds, one after the other."""
+    """The results of every check that applies, in order."""
     return (each.run(subject) for each in registered() if each.applies_to(subject))
 
 
@@ -147,7 +146,7 @@ def _sound(plugins: tuple[object, ...]) -> Registry:
         if status.cause:
             raise PluginError(f'plugin "{status.name}" cannot be used: {status.cause}')
         if not status.components:
-            raise PluginError(f'plugin "{status.name}" registers no component, so that there is nothing to check.')
+            raise PluginError(f'plugin "{status.name}" registers no component, so there is nothing to check.')
     return registry
 
 

@@ -1,4 +1,4 @@
-"""Checks of how a component is built from its example."""
+"""Checks of building a component from its example."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .surroundings import random_states, seeds, settings
 @check(
     "builds-offline",
     None,
-    advice='Give `example` the smallest configuration that needs no download (weights "random", tiny sizes); if it reads '
-    "files of the user's, give the component a `write_example`.",
+    advice='Give `example` the smallest configuration that needs no download (weights "random", tiny sizes). If it reads '
+    "the user's files, give the component a `write_example`.",
 )
 def builds_offline(subject: Subject) -> None:
-    """The example builds, and asks no network for anything."""
+    """The example builds without using the network."""
     attempt = subject.attempt
     require(not attempt.hosts, f"building it asked the network for {', '.join(dict.fromkeys(attempt.hosts))}.")
     error = attempt.error
@@ -29,10 +29,10 @@ def builds_offline(subject: Subject) -> None:
 @check(
     "has-the-methods",
     None,
-    advice="Add what is missing, with the signature of the protocol in capfw.core.protocols.",
+    advice="Add the missing members, with their signatures in the protocol (capfw.core.protocols).",
 )
 def has_the_methods(subject: Subject) -> None:
-    """What is built has the methods and properties of its protocol."""
+    """The built component has the methods and properties of its protocol."""
     protocol = KINDS[subject.kind].protocol
     missing = missing_members(subject.built_or_not_checked(), protocol)
     require(not missing, f"{subject.component.target} is no {protocol.__name__}: it lacks {', '.join(missing)}.")
@@ -41,11 +41,11 @@ def has_the_methods(subject: Subject) -> None:
 @check(
     "seeds-nothing",
     None,
-    advice="Leave seeding to the engine, which seeds before it builds. Draw what must be the same always from a "
-    "generator of your own: torch.Generator().manual_seed(...).",
+    advice="Leave seeding to the engine, which sets the seed before it builds. Draw values that must always be equal from "
+    "your own generator: torch.Generator().manual_seed(...).",
 )
 def seeds_nothing(subject: Subject) -> None:
-    """Building does not set the random numbers that everybody shares to something of its own."""
+    """Building does not seed the global random number generators."""
     subject.built_or_not_checked()
     ends = []
     for seed in (1, 2):
@@ -54,18 +54,18 @@ def seeds_nothing(subject: Subject) -> None:
             ends.append(random_states())
     same = [name for name in ends[0] if ends[0][name] == ends[1][name]]
     require(
-        not same, f"whatever the seed before, after building it the random numbers of {', '.join(same)} are the same."
+        not same, f"building it seeds {', '.join(same)}: after it, the random numbers are equal for every earlier seed."
     )
 
 
 @check(
     "leaves-settings-alone",
     None,
-    advice="Set nothing that others share (environment, working directory, torch's defaults) when the component is built.",
+    advice="Change no global setting (environment, working directory, torch's defaults) when the component is built.",
 )
 def leaves_settings_alone(subject: Subject) -> None:
     """Building changes no setting of the process."""
-    subject.built_or_not_checked()  # also: what the imports themselves set is set by now
+    subject.built_or_not_checked()  # imports may change settings, and are done after this line
     before = settings()
     subject.build()
     touched = [name for name, value in settings().items() if value != before[name]]

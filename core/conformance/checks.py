@@ -1,4 +1,4 @@
-"""What a check is, how one is written, and what it answers."""
+"""The checks of the conformance kit: their definition and their results."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _Function: TypeAlias = Callable[[Subject], None]
 
 
 class CheckFailed(Exception):
-    """Raised in a check by `require`: says what was found. The check's advice says what to do."""
+    """The error that `require` raises in a check, with the fault as its text."""
 
 
 def require(holds: bool, what: str) -> None:
-    """Fails the check that calls it unless `holds`."""
+    """Fails the calling check, with the fault `what`, unless `holds`."""
     if not holds:
         raise CheckFailed(what)
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found of one component.
+    """The result of one check of one component.
 
-    `options` are those that differ from its example. `message` says what was found, or why nothing was checked;
-    `advice`, of a failed check, what to do.
+    `options` are the options that differ from its example. `message` is the fault, or the reason for a skip. `advice` is
+    the fix after a failed check.
     """
 
     kind: Kind
@@ -55,8 +55,8 @@ class CheckResult:
 class Check:
     """One promise of a protocol.
 
-    `kind` is None for a promise that every kind makes. A light check looks at the description of a component alone,
-    once; the others look at what is built, under every variant of the example.
+    `kind` is None for a promise of every kind. A light check reads only the description of a component, once. The other
+    checks use the built component, for every variant of the example.
     """
 
     name: str
@@ -73,27 +73,27 @@ class Check:
         return not (self.is_light and subject.changes)
 
     def run(self, subject: Subject) -> CheckResult:
-        """Never raises: whatever the component raises is a failure, with the advice of this check."""
+        """Runs the check. It never raises: any error of the component is a failure, with the advice of this check."""
         outcome, message = self._outcome(subject)
         advice = self.advice if outcome == "failed" else ""
         return CheckResult(subject.kind, subject.component.name, subject.options, self.name, outcome, message, advice)
 
     def _outcome(self, subject: Subject) -> tuple[Outcome, str]:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings(), one_thread():
-            warnings.simplefilter("ignore", CapfwWarning)  # a metric may well say that three images are few
+            warnings.simplefilter("ignore", CapfwWarning)  # a metric may warn that three images are few
             try:
                 self.function(subject)
             except NotChecked as err:
                 return "skipped", str(err)
             except CheckFailed as err:
                 return "failed", str(err)
-            except (Exception, SystemExit) as err:  # a stranger's class may raise anything
+            except (Exception, SystemExit) as err:  # a third party's class may raise anything
                 return "failed", f"it raised {type(err).__name__}: {err}"
         return "passed", ""
 
 
 def check(name: str, kind: Kind | None, *, advice: str, is_light: bool = False) -> Callable[[_Function], Check]:
-    """Makes a function a check. The first line of its docstring is the promise it holds a component to."""
+    """Turns a function into a check. The first line of its docstring is the promise that it tests."""
 
     def make(function: _Function) -> Check:
         promise = (function.__doc__ or "").partition("\n")[0]
@@ -103,5 +103,5 @@ def check(name: str, kind: Kind | None, *, advice: str, is_light: bool = False) 
 
 
 def checks_of(module: ModuleType) -> list[Check]:
-    """The checks a module defines, in its order."""
+    """The checks of a module, in the order of their definitions."""
     return [value for value in vars(module).values() if isinstance(value, Check)]

@@ -1,4 +1,4 @@
-"""When two tensors count as equal."""
+"""Compares tensors within rounding, and describes their shapes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def close(one: Tensor, other: Tensor) -> bool:
-    """Equal but for the order in which float32 numbers were summed; the larger the numbers, the more that is."""
+    """Whether two tensors are equal up to the rounding of float32 sums, which grows with the size of the numbers."""
     if one.shape != other.shape:
         return False
     scale = max(1.0, float(other.detach().abs().max())) if other.numel() else 1.0
@@ -15,7 +15,7 @@ def close(one: Tensor, other: Tensor) -> bool:
 
 
 def shape_of(value: object) -> str:
-    """A tensor's shape and dtype in words, or what it is in place of a tensor."""
+    """A tensor's shape and dtype in words, or the type of an object that is not a tensor."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
     return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"

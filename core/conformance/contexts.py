@@ -1,4 +1,4 @@
-"""Checks of contexts: four training images, of which two share a caption, and one new image."""
+"""Checks of contexts, with four training images, two of which share a caption, and one new image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _samples() -> list[Sample]:
 
 
 def _features(index: int) -> Tensor:
-    """Features (N, D), of which no two images' are alike."""
+    """Features (N, D), different for each image."""
     return torch.randn(1, 16, generator=torch.Generator().manual_seed(index))
 
 
@@ -54,10 +54,10 @@ def _texts(subject: Subject, context: Context) -> list[str]:
 @check(
     "context-gives-text",
     "context",
-    advice='Return a string for every image, also for one that was not in `fit`; "" where there is nothing to say.',
+    advice='Return a string for every image, even for one that was not in `fit`, and "" for no text.',
 )
 def context_gives_text(subject: Subject) -> None:
-    """`text` is a string, for training images and for new ones."""
+    """`text` returns a string, for training images and for new ones."""
     context, _ = _fitted(subject)
     strange = [text for text in _texts(subject, context) if not isinstance(text, str)]
     require(not strange, f"text() returned {strange[:1]!r:.60}, not a string.")
@@ -66,10 +66,10 @@ def context_gives_text(subject: Subject) -> None:
 @check(
     "context-does-not-leak",
     "context",
-    advice="Leave out of the answer all that was learned from image `excluding`: in training that is the image itself.",
+    advice="Use nothing in the text that was learned from the image `excluding`: in training it is the image itself.",
 )
 def context_does_not_leak(subject: Subject) -> None:
-    """The text of a training image holds none of its own references, unless another image has it too."""
+    """The text of a training image holds none of its own references, unless another image has the same one."""
     context, _ = _fitted(subject)
     samples = _samples()
     for sample, text in zip(samples, _texts(subject, context), strict=False):
@@ -81,12 +81,12 @@ def context_does_not_leak(subject: Subject) -> None:
 @check(
     "context-rebuilds-from-assets",
     "context",
-    advice="Let `fit` write all it learned into the folder `assets`, and read it from there when it is needed.",
+    advice="Write everything that `fit` learns into the folder `assets`, and read it from there.",
 )
 def context_rebuilds_from_assets(subject: Subject) -> None:
-    """A context built again over the same assets gives the same texts."""
+    """Another context over the same assets gives the same texts."""
     context, assets = _fitted(subject)
     again = cast("Context", subject.build(assets=assets))
     before, after = _texts(subject, context), _texts(subject, again)
     differing = [i for i, text in enumerate(before) if text != after[i]]
-    require(not differing, f"built again over the same assets, text() gives other texts for {len(differing)} images.")
+    require(not differing, f"after another build over the same assets, text() differs for {len(differing)} images.")

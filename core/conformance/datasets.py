@@ -20,7 +20,7 @@ _SPLITS = ("train", "val", "test")
 
 
 def _samples(subject: Subject) -> Iterator[tuple[str, Sample]]:
-    """Every sample with its split, of the splits that capfw knows."""
+    """Every sample with its split, in the splits that capfw knows."""
     dataset = subject.dataset
     return ((split, sample) for split in _SPLITS if split in dataset.splits for sample in dataset.samples(split))
 
@@ -28,7 +28,7 @@ def _samples(subject: Subject) -> Iterator[tuple[str, Sample]]:
 @check(
     "has-known-splits",
     "dataset",
-    advice='Let `splits` name those of "train", "val" and "test" that there are, each once and with images.',
+    advice='Return from `splits` the names of the splits, out of "train", "val" and "test", each once and with images.',
 )
 def has_known_splits(subject: Subject) -> None:
     """`splits` are some of train, val and test, and none is empty."""
@@ -53,18 +53,18 @@ def ids_are_unique(subject: Subject) -> None:
     wrong = [i for i in ids if isinstance(i, bool) or not isinstance(i, int | str)]
     require(not wrong, f"{wrong[:1]} is no image id.")
     repeated = [i for i, count in Counter(ids).items() if count > 1]
-    require(not repeated, f"{len(repeated)} ids stand more than once, the first is {repeated[:1]}.")
+    require(not repeated, f"{len(repeated)} ids occur more than once; the first is {repeated[:1]}.")
 
 
 @check(
     "samples-in-one-order",
     "dataset",
-    advice="Sort what comes from a set, a folder listing or a thread pool, and draw nothing at random without a seed.",
+    advice="Sort the items of a set, a folder listing or a thread pool, and draw no random number without a seed.",
 )
 def samples_in_one_order(subject: Subject) -> None:
-    """The samples are the same in the same order, asked again and built again."""
+    """`samples` returns the same samples in the same order, in another call and after another build."""
     first = list(_samples(subject))
-    require(list(_samples(subject)) == first, "asked again, `samples` gives others, or in another order.")
+    require(list(_samples(subject)) == first, "a second call of `samples` gives others, or in another order.")
     again = cast("Dataset", subject.build(seed=1))
     rebuilt = [
         (split, sample) for split in dict.fromkeys(split for split, _ in first) for sample in again.samples(split)
@@ -75,7 +75,7 @@ def samples_in_one_order(subject: Subject) -> None:
 @check(
     "references-are-captions",
     "dataset",
-    advice="Give every image a tuple of one or more captions that are not empty; leave images without captions out.",
+    advice="Give every image a tuple of one or more nonempty captions, and leave images without captions out.",
 )
 def references_are_captions(subject: Subject) -> None:
     """Every image has references: a tuple of strings, none of them empty."""
@@ -88,11 +88,11 @@ def references_are_captions(subject: Subject) -> None:
 @check(
     "sources-are-read",
     "dataset",
-    advice="Let `source` be a FileSource, a MemorySource, or an object of yours with `name`, `read` and `identity` that "
+    advice="Make `source` a FileSource, a MemorySource, or your own object with `name`, `read` and `identity` that "
     "pickles: keep the path, not the open file.",
 )
 def sources_are_read(subject: Subject) -> None:
-    """Every sample has a source that pickles, gives its bytes, the same ones again, and has a lasting identity."""
+    """Every sample has a source that pickles, always gives the same bytes, and has a constant identity."""
     for split, sample in _samples(subject):
         source, where = sample.source, f"the source of {sample.image_id} of {split}"
         is_right = isinstance(source, Source) and isinstance(source.name, str)
@@ -104,14 +104,14 @@ def sources_are_read(subject: Subject) -> None:
         except UnreadableSource as err:
             require(False, f"{where} cannot be read: {err}")
         require(isinstance(data, bytes) and bool(data), f"{where} has no bytes.")
-        require(again == data, f"{where}, once pickled, gives other bytes.")
+        require(again == data, f"{where} gives other bytes after pickling.")
         require(source.identity() == identity, f"{where} has another identity each time.")
 
 
 @check(
     "images-decode",
     "dataset",
-    advice="Let sources give the encoded bytes of images (PNG, JPEG, ...), never pixels, and leave damaged files out.",
+    advice="Return the encoded bytes of images (PNG, JPEG, ...) from sources, never pixels, and leave damaged files out.",
 )
 def images_decode(subject: Subject) -> None:
     """Every source that is an image, by its name or its first bytes, can be decoded."""
@@ -130,6 +130,6 @@ def _is_image(name: str, data: bytes) -> bool:
         return True
     try:
         Image.open(io.BytesIO(data)).close()
-    except Exception:  # Pillow raises almost anything on what is no image
+    except Exception:  # Pillow may raise almost anything on bytes that are not an image
         return False
     return True

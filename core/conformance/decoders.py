@@ -1,4 +1,4 @@
-"""Checks of how decoders read and learn. B captions, P prefix vectors of width E, T caption tokens."""
+"""Checks of decoders: reading and learning. B captions, P prefix vectors of width E, T caption tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .subjects import CAPTIONS, NotChecked, Subject
 from .training import as_trained, fresh_seed, require_gradients, save_and_load
 
 PREFIX_LENGTH = 2
-_MOST_POSITIONS = 4096  # that are filled; attention over some 100,000 would take all memory there is
+_MOST_POSITIONS = 4096  # the most that a check fills; attention over some 100,000 would exhaust the memory
 
 
 def vectors(decoder: Decoder, *, batch_size: int = len(CAPTIONS), length: int = PREFIX_LENGTH) -> Tensor:
@@ -34,15 +34,15 @@ def tokens(decoder: Decoder, captions: tuple[str, ...] = CAPTIONS) -> TokenBatch
 
 @torch.no_grad()
 def log_probs(decoder: Decoder, captions: tuple[str, ...] = CAPTIONS, given: Prefix | None = None) -> Tensor:
-    """What the decoder gives for the captions (B, T)."""
+    """The decoder's log-probabilities (B, T) of the captions."""
     return decoder.log_probs(given or Prefix(vectors(decoder)), tokens(decoder, captions))
 
 
 @check(
     "sizes-hold",
     "decoder",
-    advice="Let `embed_dim` be the width of the prefix, and `max_positions` the most prefix and caption tokens together "
-    "that `log_probs` can read; None when there is no limit.",
+    advice="Return the width of the prefix from `embed_dim`, and from `max_positions` the most prefix vectors and tokens "
+    "together that `log_probs` can read; None when there is no limit.",
 )
 def sizes_hold(subject: Subject) -> None:
     """A prefix of width `embed_dim` and a caption that together fill `max_positions` (4096 at most) can be read."""
@@ -62,8 +62,8 @@ def sizes_hold(subject: Subject) -> None:
 @check(
     "tokenizes-to-the-end",
     "decoder",
-    advice="Return a list of ids per caption: not padded, not cut, no tensor; with EOS at the end, which is learned as any "
-    "token is, unless `end` is False.",
+    advice="Return a list of ids per caption: not padded, not truncated, not a tensor; with EOS at the end, which is "
+    "learned like any token, unless `end` is False.",
 )
 def tokenizes_to_the_end(subject: Subject) -> None:
     """`tokenize` gives lists of ids of their own lengths that end with EOS, or without it where `end` is False."""
@@ -71,10 +71,12 @@ def tokenizes_to_the_end(subject: Subject) -> None:
     rows = decoder.tokenize(CAPTIONS)
     is_right = isinstance(rows, list) and all(isinstance(row, list) and row for row in rows)
     require(is_right and all(type(i) is int for row in rows for i in row), "`tokenize` gives no lists of int.")
-    require([decoder.tokenize([each])[0] for each in CAPTIONS] == rows, "a caption has other ids in company.")
+    require(
+        [decoder.tokenize([each])[0] for each in CAPTIONS] == rows, "a caption has other ids alone than with others."
+    )
     ends = sorted({row[-1] for row in rows})
     require(len(ends) == 1, f"the captions end with different tokens, {ends}, none of which can be EOS.")
-    require(all(ends[0] not in row[:-1] for row in rows), f"{ends[0]} stands last, and also before.")
+    require(all(ends[0] not in row[:-1] for row in rows), f"{ends[0]} is the last token, and also an earlier one.")
     texts = decoder.tokenize(CAPTIONS, end=False)
     require(texts == [row[:-1] for row in rows], f"with end=False the ids are {texts[0]}, not {rows[0][:-1]}.")
 
@@ -82,10 +84,10 @@ def tokenizes_to_the_end(subject: Subject) -> None:
 @check(
     "reads-its-own-tokens",
     "decoder",
-    advice="Leave EOS and other special tokens out of `detokenize`, join the rest as they were, and strip white space.",
+    advice="Leave EOS and other special tokens out in `detokenize`, join the rest as before, and strip white space.",
 )
 def reads_its_own_tokens(subject: Subject) -> None:
-    """`detokenize` gives back the captions that `tokenize` was given."""
+    """`detokenize` restores the captions from the ids of `tokenize`."""
     again = subject.decoder.detokenize(subject.decoder.tokenize(CAPTIONS))
     require(list(again) == list(CAPTIONS), f"{list(CAPTIONS)} came back as {list(again)}.")
 
@@ -102,18 +104,18 @@ def log_probs_as_declared(subject: Subject) -> None:
     is_right = isinstance(found, Tensor) and found.shape == shape and found.dtype == torch.float32
     require(is_right, f"log_probs is {shape_of(found)}, not {shape} float32.")
     is_possible = bool(found.isfinite().all()) and float(found.max()) <= 1e-4 and float(found.min()) < 0
-    require(is_possible, f"{found[0].tolist()} are no logarithms of probabilities.")
+    require(is_possible, f"{found[0].tolist()} are not logarithms of probabilities.")
     padding = found[~batch.mask]
-    require(not padding.any(), f"where the mask is False stands {float(padding.abs().max()):.4f}, not 0.")
+    require(not padding.any(), f"where the mask is False, it is {float(padding.abs().max()):.4f}, not 0.")
 
 
 @check(
     "log-probs-ignore-padding",
     "decoder",
-    advice="Let no position attend to what stands under False, and take nothing from it.",
+    advice="Mask the padding: no position may attend to a position where the mask is False.",
 )
 def log_probs_ignore_padding(subject: Subject) -> None:
-    """Whatever stands in the padding, and however much of it, the log-probabilities are the same."""
+    """The log-probabilities do not depend on the ids or the length of the padding."""
     decoder, batch = subject.decoder, tokens(subject.decoder)
     plain, num_tokens = log_probs(decoder), batch.ids.shape[1]
     longer = torch.cat([batch.ids, batch.ids[:, :3]], dim=1)  # (B, T + 3)
@@ -129,10 +131,10 @@ def log_probs_ignore_padding(subject: Subject) -> None:
 @check(
     "log-probs-go-row-by-row",
     "decoder",
-    advice="Let no caption influence another, whatever their order: no statistics over the batch, no shared state.",
+    advice="Compute each caption alone, in any order: no statistics over the batch, no shared state.",
 )
 def log_probs_go_row_by_row(subject: Subject) -> None:
-    """The log-probabilities of three captions are those of each alone, in any order."""
+    """The log-probabilities of three captions equal those of each alone, in any order."""
     decoder, given = subject.decoder, vectors(subject.decoder)
     together, mask = log_probs(decoder), tokens(decoder).mask
     alone = [log_probs(decoder, (each,), Prefix(row[None]))[0] for each, row in zip(CAPTIONS, given, strict=True)]
@@ -140,14 +142,14 @@ def log_probs_go_row_by_row(subject: Subject) -> None:
     sums = [round(float(each.sum()), 4) for each in alone]
     require(is_same, f"three captions sum to {together.sum(1).tolist()}; one by one to {sums}.")
     turned = log_probs(decoder, CAPTIONS[::-1], Prefix(given.flip(0))).flip(0)
-    require(close(turned[mask], together[mask]), "in another order the log-probabilities are others.")
+    require(close(turned[mask], together[mask]), "in another order, the log-probabilities differ.")
 
 
 @check(
     "weighted-nll-is-that-of-log-probs",
     "decoder",
-    advice="Multiply each token's negative log-probability by its weight, also by 0 and by negative ones, and return the "
-    "sum: no mean, and nothing where the mask is False. Or leave `weighted_nll` out.",
+    advice="Multiply each token's negative log-probability by its weight, which may be 0 or negative, and return the "
+    "sum, not a mean, without tokens where the mask is False. Or leave `weighted_nll` out.",
 )
 def weighted_nll_is_that_of_log_probs(subject: Subject) -> None:
     """`weighted_nll` is `-(weights * log_probs).sum()`, in value and in gradient."""
@@ -161,9 +163,9 @@ def weighted_nll_is_that_of_log_probs(subject: Subject) -> None:
     expected = -(weights * decoder.log_probs(Prefix(again), batch)).sum()
     require(isinstance(found, Tensor) and found.ndim == 0, f"it is {shape_of(found)}, not a scalar tensor.")
     value, wanted = found.detach(), expected.detach()
-    require(close(value, wanted), f"it is {float(value):.4f}, where log_probs give {float(wanted):.4f}.")
+    require(close(value, wanted), f"it is {float(value):.4f}, but log_probs give {float(wanted):.4f}.")
     gradients = [torch.autograd.grad(value, leaf)[0] for value, leaf in ((found, given), (expected, again))]
-    require(close(*gradients), "its gradient at the prefix vectors is another than that of log_probs.")
+    require(close(*gradients), "its gradient at the prefix vectors differs from that of log_probs.")
 
 
 @check(
@@ -182,40 +184,41 @@ def decoder_learns(subject: Subject) -> None:
     require(total.requires_grad, "log_probs carry no gradients.")
     torch.autograd.backward(total)
     reached = given.grad is not None and bool(given.grad.abs().sum(-1).all())
-    require(reached, "no gradient reaches some vectors of the prefix, so that no mapper can learn.")
+    require(reached, "no gradient reaches some vectors of the prefix, so no mapper can learn.")
     require_gradients(cast("nn.Module", decoder))
 
 
 @check(
     "decoder-is-saved-whole",
     "decoder",
-    advice="Keep all that training changes, and all that is random, in parameters or buffers (register_buffer).",
+    advice="Keep every value that training changes or that is random in parameters or buffers (register_buffer).",
 )
 def decoder_is_saved_whole(subject: Subject) -> None:
-    """Its trainable state, saved and loaded into a fresh one, gives the same log-probabilities."""
+    """A new decoder that loads its saved state gives the same log-probabilities."""
     subject.sound()
     decoder = cast("Decoder", subject.build())
-    log_probs(decoder.train(True))  # whatever is kept from training is kept now
+    log_probs(decoder.train(True))  # a module that keeps state in training keeps it now
     as_trained(decoder.train(False))
     fresh = cast("Decoder", subject.build(fresh_seed(decoder)).train(False))
     save_and_load(subject, decoder, fresh)
     is_same = close(log_probs(fresh), log_probs(decoder))
-    require(is_same, "a fresh decoder with the saved state gives other log-probabilities.")
+    require(is_same, "a new decoder with the saved state gives other log-probabilities.")
 
 
 @check(
     "rebuilds-from-assets",
     "decoder",
-    advice="Write into `assets`, in `prepare`, all that is learned from captions or needed to build again; keep nothing on "
-    "the class or in the module.",
+    advice="In `prepare`, write into `assets` everything that is learned from captions or needed for another build; keep "
+    "nothing on the class or in the module.",
 )
 def rebuilds_from_assets(subject: Subject) -> None:
-    """From its assets alone, wherever they lie now, the decoder is built again as it was."""
+    """A decoder that is built again from its assets alone, in another folder, is the same."""
     decoder = subject.decoder
     moved = subject.folder("moved")
     shutil.copytree(subject.assets, moved, dirs_exist_ok=True)
     subject.prepare(("something else was learned in between",))
     again = cast("Decoder", subject.build(assets=moved).train(False))
-    require(again.tokenize(CAPTIONS) == decoder.tokenize(CAPTIONS), "built again, it tokenizes captions differently.")
+    is_same = again.tokenize(CAPTIONS) == decoder.tokenize(CAPTIONS)
+    require(is_same, "after another build, it tokenizes captions differently.")
     is_same = close(log_probs(again), log_probs(decoder))
-    require(is_same, "built again with the same seed, it gives other log-probabilities.")
+    require(is_same, "after another build with the same seed, it gives other log-probabilities.")

@@ -1,4 +1,4 @@
-"""Checks of what every plugin says about its components: nothing is built, and the plugin must have stayed light."""
+"""Checks of the descriptions of components. They build nothing, and test that the plugin imports no heavy library."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def imports_light(subject: Subject) -> None:
     plugin = subject.plugin
     module = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__
     if module == "__main__":
-        raise NotChecked("the plugin stands in the script itself, which cannot be imported again.")
+        raise NotChecked("the plugin is in the script itself, which cannot be imported again.")
     heavy = sorted(HEAVY & _imported_by(module))
     require(not heavy, f"importing {module} imports {', '.join(heavy)}.")
 
@@ -71,10 +71,10 @@ def _imported_by(module: str) -> frozenset[str]:
     "registers-the-same-twice",
     None,
     is_light=True,
-    advice="Define the config class in the module, not in the hook, and let the hook return the same components always.",
+    advice="Define the config class in the module, not in the hook, and always return the same components from the hook.",
 )
 def registers_the_same_twice(subject: Subject) -> None:
-    """The hook answers the same whenever it is called."""
+    """The hook returns the same components in every call."""
     first, second = _registered(subject), _registered(subject)
     require(first == second, "the hook returned other components when it was called again.")
     require(subject.component in first, "the hook no longer returns the component it returned at first.")
@@ -84,7 +84,7 @@ def registers_the_same_twice(subject: Subject) -> None:
     "registers-without-side-effects",
     None,
     is_light=True,
-    advice="Let the hook do nothing but return components: no seed, no download, no device, no setting.",
+    advice="Only return components from the hook: no seed, no download, no device, no setting.",
 )
 def registers_without_side_effects(subject: Subject) -> None:
     """The hook draws no random number and changes no setting of the process."""
@@ -99,9 +99,9 @@ def _registered(subject: Subject) -> list[Component]:
     return list(getattr(subject.plugin, KINDS[subject.kind].hook)())
 
 
-@check("has-summary", None, is_light=True, advice="Say in one line what the component is: Component(summary=...).")
+@check("has-summary", None, is_light=True, advice="Describe the component in one line: Component(summary=...).")
 def has_summary(subject: Subject) -> None:
-    """`summary` says in one line what the component is."""
+    """`summary` describes the component in one line."""
     summary = subject.component.summary
     require(bool(summary.strip()), "its summary is empty.")
     require("\n" not in summary.strip(), "its summary has several lines.")
@@ -111,10 +111,10 @@ def has_summary(subject: Subject) -> None:
     "describes-options",
     None,
     is_light=True,
-    advice='Describe each: Field(..., description="What it does, with the unit and what null stands for.").',
+    advice='Describe each: Field(..., description="Its effect, its unit, and the meaning of null.").',
 )
 def describes_options(subject: Subject) -> None:
-    """Every option, also of the objects within it, has a description."""
+    """Every option, and every option inside an object, has a description."""
     bare = [
         f"{model.__name__}.{name}"
         for model in _models(subject.component.config, set())
@@ -141,7 +141,7 @@ def _models(annotation: object, seen: set[type]) -> Iterator[type[BaseModel]]:
     "has-json-schema",
     None,
     is_light=True,
-    advice="Use types that JSON has (numbers, strings, lists, nested models), or give yours a "
+    advice="Use JSON types (numbers, strings, lists, nested models), or give your type a "
     "`__get_pydantic_json_schema__`; editors complete specs from `capfw schema`.",
 )
 def has_json_schema(subject: Subject) -> None:
@@ -149,24 +149,24 @@ def has_json_schema(subject: Subject) -> None:
     try:
         subject.component.config.model_json_schema()
     except PydanticUserError as err:
-        require(False, f"JSON Schema cannot be made of {subject.component.config.__name__}: {err.message}")
+        require(False, f"{subject.component.config.__name__} has no JSON Schema: {err.message}")
 
 
 @check(
     "survives-json",
     None,
     is_light=True,
-    advice="Write every option as the JSON it is read from: a resolved spec must run again unchanged.",
+    advice="Serialize every option to the JSON from which it is read: a resolved spec must run again unchanged.",
 )
 def survives_json(subject: Subject) -> None:
-    """The example, written as JSON with every default, is read back equal."""
+    """The example, written as JSON with every default, is equal after it is read back."""
     config = subject.config
     try:
         again = _read_back(config)
-        _read_back(subject.component.example)  # what `capfw plugins show` prints, whose files need not exist
-    except (ValidationError, ValueError, TypeError) as err:  # the last two: a value that JSON does not have
-        require(False, f"the options of the example, written as JSON, are not read back: {err}")
-    require(again == config, f"{config!r} came back as {again!r}.")
+        _read_back(subject.component.example)  # `capfw plugins show` prints it; its files need not exist
+    except (ValidationError, ValueError, TypeError) as err:  # the last two: a value without a JSON form
+        require(False, f"the options of the example cannot be read back from JSON: {err}")
+    require(again == config, f"{config!r} became {again!r}.")
 
 
 def _read_back(config: ComponentConfig) -> ComponentConfig:
@@ -178,8 +178,8 @@ def _read_back(config: ComponentConfig) -> ComponentConfig:
     "loads-target",
     None,
     is_light=True,
-    advice='Let `target` name a class that can be imported, as "package.module:Class"; report a library that may be '
-    "missing as MissingLibrary.",
+    advice='Set `target` to a class that can be imported, as "package.module:Class"; raise MissingLibrary for an optional '
+    "library that is missing.",
 )
 def loads_target(subject: Subject) -> None:
     """`target` names a class that can be imported."""

@@ -26,7 +26,7 @@ def _said(config: ComponentConfig) -> FeatureKind | None:
 @check(
     "features-as-declared",
     "encoder",
-    advice="Return features (B, N, D) as float32 from `encode`, N = 1 when pooled, and say the same N and D in "
+    advice="Return features (B, N, D) as float32 from `encode`, N = 1 when pooled, and declare the same N and D in "
     "`feature_shape`.",
 )
 def features_as_declared(subject: Subject) -> None:
@@ -43,11 +43,11 @@ def features_as_declared(subject: Subject) -> None:
 @check(
     "emits-what-it-says",
     "encoder",
-    advice='Let `emitted_features()` of the config return "pooled" when N is 1 and "tokens" when it is more; None only if '
-    "that is known once built.",
+    advice='Return "pooled" from `emitted_features()` of the config when N is 1, and "tokens" when it is greater; None only '
+    "if just the built encoder knows N.",
 )
 def emits_what_it_says(subject: Subject) -> None:
-    """`emitted_features()` of the config agrees with what is emitted."""
+    """`emitted_features()` of the config agrees with the features that the encoder emits."""
     said, num_tokens = _said(subject.config), subject.encoder.feature_shape.num_tokens
     emitted = "pooled" if num_tokens == 1 else "tokens"
     require(said in (None, emitted), f"emitted_features() is {said!r}, but there are {num_tokens} tokens per image.")
@@ -56,10 +56,10 @@ def emits_what_it_says(subject: Subject) -> None:
 @check(
     "encodes-the-same-twice",
     "encoder",
-    advice="Leave out dropout and other random numbers in eval mode, and keep nothing from one call to the next.",
+    advice="Use no dropout or other random numbers in eval mode, and keep no state between calls.",
 )
 def encodes_the_same_twice(subject: Subject) -> None:
-    """The same bytes give the same inputs and the same features, always."""
+    """The same bytes always give the same inputs and the same features."""
     encoder = subject.encoder
     first, second = inputs(subject, encoder), inputs(subject, encoder)
     require(torch.equal(first, second), "`transform` gave other inputs for the same bytes.")
@@ -71,10 +71,10 @@ def encodes_the_same_twice(subject: Subject) -> None:
 @check(
     "encodes-image-by-image",
     "encoder",
-    advice="Let no image influence another: no statistics over the batch (BatchNorm in training mode, normalising over B).",
+    advice="Compute each image alone: no statistics over the batch (BatchNorm in training mode, normalising over B).",
 )
 def encodes_image_by_image(subject: Subject) -> None:
-    """A batch of three gives what three batches of one give."""
+    """A batch of three gives the same features as three batches of one."""
     encoder = subject.encoder
     batch = inputs(subject, encoder)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def encodes_image_by_image(subject: Subject) -> None:
     advice="Inherit from nn.Module, so that the engine can freeze every part; never switch modes or gradients on again.",
 )
 def is_frozen(subject: Subject) -> None:
-    """Once the engine has frozen it, nothing is trainable, in training mode, or gives gradients."""
+    """After the engine has frozen it, nothing is trainable, in training mode, or has gradients."""
     encoder = subject.encoder
     features = encoder.encode(inputs(subject, encoder))
     require(not features.requires_grad, "its features carry gradients.")
@@ -102,10 +102,10 @@ def is_frozen(subject: Subject) -> None:
     "encoder-can-be-tuned",
     "encoder",
     advice="Leave freezing to the engine: no `requires_grad_(False)`, `no_grad`, `inference_mode` or `detach` in the "
-    "encoder. Otherwise `/train/tune` trains less than it names. Constants that never train are buffers.",
+    "encoder. Otherwise `/train/tune` trains less than it names. Keep constants in buffers.",
 )
 def encoder_can_be_tuned(subject: Subject) -> None:
-    """Gradients reach every weight that features depend on, when the engine leaves the encoder unfrozen."""
+    """Without freezing, gradients reach every weight on which the features depend."""
     subject.sound()
     with seeded(0, "encoder"):
         encoder: Encoder = subject.construct().train(False)
@@ -127,25 +127,25 @@ def encoder_can_be_tuned(subject: Subject) -> None:
 @check(
     "fingerprint-is-stable",
     "encoder",
-    advice="Hash the weights and the transform, and nothing else: no clock, no id(), no memory address in a repr.",
+    advice="Hash only the weights and the transform: no clock, no id(), no memory address in a repr.",
 )
 def fingerprint_is_stable(subject: Subject) -> None:
-    """Two encoders that are built alike have the same fingerprint, which is a string."""
+    """Two encoders with the same options and seed have the same fingerprint, a string."""
     first, second = subject.encoder.fingerprint(), subject.build().fingerprint()
     require(isinstance(first, str) and bool(first), f"`fingerprint` returned {first!r}.")
-    require(first == second, f"built again with the same seed, the fingerprint is {second!r} in place of {first!r}.")
+    require(first == second, f"after another build with the same seed, the fingerprint is {second!r}, not {first!r}.")
 
 
 @check(
     "fingerprint-covers-weights",
     "encoder",
-    advice="Hash every weight that features depend on, at the time of the call: "
-    "weights_fingerprint(self, ...) of capfw.core.protocols. Otherwise old features are served for new weights.",
+    advice="Hash every weight on which the features depend, at the time of the call: "
+    "weights_fingerprint(self, ...) of capfw.core.protocols. Otherwise new weights get old features.",
 )
 def fingerprint_covers_weights(subject: Subject) -> None:
     """The fingerprint changes with every weight that changes the features."""
     subject.sound()
-    encoder = subject.build()  # one that may be spoiled
+    encoder = subject.build()  # a new one, because this check changes its weights
     given, state = inputs(subject, encoder), _weights(encoder)
     with torch.no_grad():
         features, fingerprint = encoder.encode(given), encoder.fingerprint()
@@ -160,7 +160,7 @@ def fingerprint_covers_weights(subject: Subject) -> None:
 
 @contextmanager
 def _moved(weight: Tensor) -> Iterator[None]:
-    """The weight has other values meanwhile. Call it without gradients."""
+    """Gives the weight other values, and restores it afterwards. Use it without gradients."""
     kept = weight.clone()
     weight.add_(0.5 * torch.sin(torch.arange(weight.numel())).view_as(weight) + 0.1)
     try:
@@ -170,14 +170,14 @@ def _moved(weight: Tensor) -> Iterator[None]:
 
 
 def _weights(encoder: Encoder) -> dict[str, Tensor]:
-    """Parameters and buffers that are numbers, by name, as they stand in the encoder."""
+    """The encoder's floating-point parameters and buffers by name, not copies."""
     if not isinstance(encoder, nn.Module):
         return dict(_parameters(encoder))
     return {name: value for name, value in encoder.state_dict(keep_vars=True).items() if value.is_floating_point()}
 
 
 def _parameters(encoder: Encoder) -> Mapping[str, nn.Parameter]:
-    """Parameters that are numbers, by name, or by place where the encoder is no module."""
+    """Floating-point parameters by name, or by number where the encoder is not a module."""
     if isinstance(encoder, nn.Module):
         named = dict(encoder.named_parameters())
     else:
@@ -188,13 +188,13 @@ def _parameters(encoder: Encoder) -> Mapping[str, nn.Parameter]:
 @check(
     "fingerprint-covers-options",
     "encoder",
-    advice="Hash, beside the weights, every option that inputs or features depend on: weights_fingerprint(self, option).",
+    advice="Also hash every option on which inputs or features depend: weights_fingerprint(self, option).",
 )
 def fingerprint_covers_options(subject: Subject) -> None:
     """The fingerprint changes with every option that changes inputs or features."""
     encoder, example = subject.encoder, subject.component.example
     if subject.changes and _said(subject.config) == _said(example):
-        return  # one of the changes the example itself is compared with
+        return  # the check of the example already compares it with this variant
     source, fingerprint = examples(subject)[0], encoder.fingerprint()
     own = encoder.transform(source)
     for name, value in _other_values(subject.config):
@@ -204,16 +204,16 @@ def fingerprint_covers_options(subject: Subject) -> None:
             theirs = another.transform(source)
             with torch.no_grad():
                 is_same = torch.equal(theirs, own) and close(another.encode(theirs[None]), encoder.encode(own[None]))
-        except Exception:  # values picked blindly need not fit, and what cannot be built cannot be confused
+        except Exception:  # blindly chosen values may not fit, and an encoder that does not build stores no features
             continue
         require(
             is_same or another.fingerprint() != fingerprint,
-            f"with {other.options} inputs or features are others, but the fingerprint is the same.",
+            f"with {other.options} inputs or features differ, but the fingerprint is the same.",
         )
 
 
 def _other_values(config: ComponentConfig) -> Iterator[tuple[str, object]]:
-    """Options that list their values, are true or false, or a whole number, each with values it does not have now."""
+    """Options with listed values, booleans and whole numbers, each with values other than the current one."""
     for name, option in type(config).model_fields.items():
         now = getattr(config, name)
         others = list(listed_values(option))

@@ -19,7 +19,7 @@ NUM_EXAMPLES = 3
 
 
 def noise(seed: int, *, width: int = 90, height: int = 60) -> Image.Image:
-    """An RGB image of random blocks: it survives any resizing, and no two seeds look alike."""
+    """An RGB image of random blocks. It stays distinct from other seeds after any resize."""
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     return Image.fromarray(blocks).resize((width, height), Image.Resampling.NEAREST)
 
@@ -33,7 +33,7 @@ def encoded(image: Image.Image, form: str = "PNG") -> bytes:
 
 @cache
 def odd_images() -> Mapping[str, bytes]:
-    """Files that are not a plain RGB photo, by what they are."""
+    """Unusual image files by their description, and a plain RGB image."""
     image = noise(0)
     transparent = image.convert("RGBA")
     transparent.putalpha(Image.linear_gradient("L").resize(image.size))
@@ -51,7 +51,7 @@ def odd_images() -> Mapping[str, bytes]:
 
 
 def reads_images(subject: Subject) -> bool:
-    """Whether the encoder's sources are images: unless the component has examples of something else."""
+    """Whether the encoder's sources are images: True unless the component has `example_sources`."""
     return subject.component.example_sources is None
 
 
@@ -67,7 +67,7 @@ def examples(subject: Subject) -> list[bytes]:
 
 
 def bad_bytes(subject: Subject) -> Mapping[str, bytes]:
-    """Bytes that nobody can decode, by what they are."""
+    """Bytes that cannot be decoded, by their description."""
     whole = examples(subject)[0]
     return {"no bytes at all": b"", "bytes that mean nothing": b"no input", "half a file": whole[: len(whole) // 2]}
 

@@ -1,4 +1,4 @@
-"""Checks of how decoders generate captions."""
+"""Checks of decoders: generation of captions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _METHODS: tuple[GenerateOptions, ...] = (
 
 @torch.inference_mode()
 def generate(decoder: Decoder, options: GenerateOptions = _GREEDY, given: Prefix | None = None) -> Generated:
-    """What the decoder generates, by the seeds 0, 1, 2, ..."""
+    """The captions that the decoder generates from the seeds 0, 1, 2, ..."""
     given = given or Prefix(vectors(decoder))
     return decoder.generate(given, options, torch.arange(len(given.vectors)))
 
@@ -47,7 +47,7 @@ def generate(decoder: Decoder, options: GenerateOptions = _GREEDY, given: Prefix
     "float32; raise ComponentError for a method you do not have. Greedy is the default, and must be there.",
 )
 def generates_what_is_asked(subject: Subject) -> None:
-    """Every method it has gives the captions that were asked for, with their log-probabilities."""
+    """Every method of the decoder returns the requested captions with their log-probabilities."""
     for options in _METHODS:
         try:
             made = generate(subject.decoder, options)
@@ -69,19 +69,19 @@ def _require_form(decoder: Decoder, made: Generated, options: GenerateOptions) -
     is_right = isinstance(log_probs, Tensor) and log_probs.shape == (num_rows,) and log_probs.dtype == torch.float32
     require(is_right, f"{method}: log_probs is {shape_of(log_probs)}, not ({num_rows},) float32.")
     is_possible = bool(log_probs.isfinite().all()) and float(log_probs.max()) <= 1e-4
-    require(is_possible, f"{method}: {log_probs.tolist()} are no logarithms of probabilities.")
+    require(is_possible, f"{method}: {log_probs.tolist()} are not logarithms of probabilities.")
     texts = decoder.detokenize(made.ids)
-    require(all(isinstance(text, str) for text in texts), f"{method}: `detokenize` gives no text for the ids.")
+    require(all(isinstance(text, str) for text in texts), f"{method}: `detokenize` does not return text for the ids.")
 
 
 @check(
     "log-probs-are-the-models",
     "decoder",
-    advice="Sum the natural-log probabilities the model itself gives the chosen tokens, EOS included, before temperature, "
-    "penalties and anything that is ruled out.",
+    advice="Sum the natural-log probabilities of the chosen tokens under the model, EOS included, before temperature, "
+    "penalties and excluded tokens.",
 )
 def log_probs_are_the_models(subject: Subject) -> None:
-    """The log-probability of a greedy caption is the sum of its tokens' under teacher forcing."""
+    """The log-probability of a greedy caption is the sum of its tokens' log-probabilities under teacher forcing."""
     decoder = subject.decoder
     for row in vectors(decoder):
         given = Prefix(row[None])
@@ -99,7 +99,7 @@ def log_probs_are_the_models(subject: Subject) -> None:
 @check(
     "cache-changes-nothing",
     "decoder",
-    advice="Keep keys and values of all earlier positions, prefix included, and give new tokens the positions they have "
+    advice="Keep the keys and values of all earlier positions, prefix included, and give new tokens the same positions as "
     "without a cache.",
 )
 def cache_changes_nothing(subject: Subject) -> None:
@@ -107,16 +107,16 @@ def cache_changes_nothing(subject: Subject) -> None:
     cached = generate(subject.decoder)
     plain = generate(subject.decoder, GreedyOptions(max_tokens=_MAX_TOKENS, use_cache=False))
     require(cached.ids == plain.ids, f"with a cache it generates {cached.ids}, without {plain.ids}.")
-    require(close(cached.log_probs, plain.log_probs), "with a cache the log-probabilities are others.")
+    require(close(cached.log_probs, plain.log_probs), "with a cache, the log-probabilities differ.")
 
 
 @check(
     "generates-image-by-image",
     "decoder",
-    advice="Let a caption that has ended change no other, and no image influence another.",
+    advice="Generate each image alone: a caption that has ended must not change another.",
 )
 def generates_image_by_image(subject: Subject) -> None:
-    """Greedy captions of three images are those of each image alone."""
+    """Greedy captions of three images equal those of each image alone."""
     decoder = subject.decoder
     together = generate(decoder)
     alone = [generate(decoder, given=Prefix(row[None])) for row in vectors(decoder)]
@@ -129,11 +129,11 @@ def generates_image_by_image(subject: Subject) -> None:
 @check(
     "draws-from-its-seeds",
     "decoder",
-    advice="Draw the random numbers of row i from a torch.Generator of its own that begins at seeds[i], in an order that "
-    "does not depend on the other rows; use no generator that others share. Greedy and beam search draw nothing.",
+    advice="Draw the random numbers of row i from its own torch.Generator, seeded with seeds[i], in an order that does "
+    "not depend on the other rows; use no global generator. Greedy and beam search draw no random numbers.",
 )
 def draws_from_its_seeds(subject: Subject) -> None:
-    """Sampled captions depend on their row and its seed alone, and no generator that others share is used."""
+    """Sampled captions depend only on their row and its seed, and use no global generator."""
     decoder, given = subject.decoder, vectors(subject.decoder)
     options = NucleusOptions(max_tokens=_MAX_TOKENS, top_p=1.0, num_captions=3)
     seeds = torch.tensor([11, 2**62 + 1, 5])
@@ -143,10 +143,10 @@ def draws_from_its_seeds(subject: Subject) -> None:
     except ComponentError as err:
         raise NotChecked(f"it does not sample: {err}") from err
     changed = [name for name, state in random_states().items() if state != before[name]]
-    require(not changed, f"generating changed random numbers of {', '.join(changed)}, which others share.")
+    require(not changed, f"generating changed the global random numbers of {', '.join(changed)}.")
     alone = [_sample(decoder, row[None], options, seed[None])[0] for row, seed in zip(given, seeds, strict=True)]
     for with_others, own in zip(together, alone, strict=True):
-        require(with_others == own, f"with other images one gives {with_others}, which alone gives {own}.")
+        require(with_others == own, f"an image gives {with_others} with others, but {own} alone.")
     equal = given[:1].expand_as(given)
     drawn = _sample(decoder, equal, options, torch.arange(3))
     require(drawn[0] != drawn[1] or drawn[1] != drawn[2], f"three seeds give {drawn[0]} for one image, every time.")

@@ -30,8 +30,8 @@ def _built(subject: Subject, num_tokens: int, *, seed: int = 0, dim: int = _DIM,
 @check(
     "prefix-as-declared",
     "mapper",
-    advice="Return a prefix (B, P, E) as float32 with E = `embed_dim` as handed in and P = `prefix_length`, for every D, "
-    "E and, unless `required_features()` says otherwise, for pooled features and tokens.",
+    advice="Return a prefix (B, P, E) as float32, with the given E = `embed_dim` and P = `prefix_length`, for every D and "
+    "E, and for pooled features and tokens unless `required_features()` names one of them.",
 )
 def prefix_as_declared(subject: Subject) -> None:
     """For any widths, the prefix is (B, P, E) float32, finite, with P = `prefix_length`."""
@@ -42,17 +42,17 @@ def prefix_as_declared(subject: Subject) -> None:
             is_right = isinstance(prefix, Tensor) and prefix.shape == wanted and prefix.dtype == torch.float32
             require(
                 is_right,
-                f"features (3, {num_tokens}, {dim}) gave {shape_of(prefix)}, but prefix_length and embed_dim say {wanted} "
-                "float32.",
+                f"features (3, {num_tokens}, {dim}) gave {shape_of(prefix)}, but prefix_length and embed_dim need "
+                f"{wanted} float32.",
             )
-            require(bool(prefix.isfinite().all()), "some of the prefix is not finite.")
+            require(bool(prefix.isfinite().all()), "some values of the prefix are not finite.")
 
 
 @check(
     "refuses-tokens",
     "mapper",
-    advice='Call features.require_pooled(needed_by="NAME") in the constructor: the encoder may say only once built '
-    "what it emits.",
+    advice='Call features.require_pooled(needed_by="NAME") in the constructor: the features of some encoders are known '
+    "only after the build.",
 )
 def refuses_tokens(subject: Subject) -> None:
     """A mapper that requires pooled features refuses tokens when it is built, with `IncompatibleComponents`."""
@@ -63,17 +63,17 @@ def refuses_tokens(subject: Subject) -> None:
         subject.build(features=FeatureShape(num_tokens=4, dim=_DIM))
     except IncompatibleComponents:
         return
-    except Exception as err:  # a stranger's constructor may raise anything
+    except Exception as err:  # a third party's constructor may raise anything
         require(
             False, f"built for 4 tokens per image, it raised {type(err).__name__}, not IncompatibleComponents: {err}"
         )
-    require(False, 'required_features() is "pooled", yet it was built for 4 tokens per image.')
+    require(False, 'required_features() is "pooled", but it was built for 4 tokens per image.')
 
 
 @check(
     "maps-the-same-twice",
     "mapper",
-    advice="Draw random numbers in training mode alone (`self.training`), and keep nothing from one call to the next.",
+    advice="Draw random numbers only in training mode (`self.training`), and keep no state between calls.",
 )
 def maps_the_same_twice(subject: Subject) -> None:
     """In eval mode the same features give the same prefix."""
@@ -85,11 +85,11 @@ def maps_the_same_twice(subject: Subject) -> None:
 @check(
     "maps-image-by-image",
     "mapper",
-    advice="Let no image influence another: the first dimension is the batch (`batch_first=True`), and no statistics go "
+    advice="Compute each image alone: the first dimension is the batch (`batch_first=True`), and no statistics are taken "
     "over it.",
 )
 def maps_image_by_image(subject: Subject) -> None:
-    """A batch of three gives what three batches of one give."""
+    """A batch of three gives the same prefix as three batches of one."""
     for num_tokens in subject.token_counts:
         mapper, given = _built(subject, num_tokens), features(num_tokens)
         alone = torch.cat([mapper(image[None]) for image in given])
@@ -99,8 +99,8 @@ def maps_image_by_image(subject: Subject) -> None:
 @check(
     "mapper-learns",
     "mapper",
-    advice="Use every parameter in `forward` without detaching, remove those without a use, and set requires_grad False on "
-    "those that shall not be trained.",
+    advice="Use every parameter in `forward` without detaching, remove unused parameters, and set requires_grad False on "
+    "those that must not be trained.",
 )
 def mapper_learns(subject: Subject) -> None:
     """Gradients reach exactly the trainable parameters."""
@@ -117,15 +117,15 @@ def mapper_learns(subject: Subject) -> None:
 @check(
     "mapper-is-saved-whole",
     "mapper",
-    advice="Keep all that training changes, and all that is random, in parameters or buffers (register_buffer), none of "
-    "which share memory.",
+    advice="Keep every value that training changes or that is random in parameters or buffers (register_buffer) that "
+    "share no memory.",
 )
 def mapper_is_saved_whole(subject: Subject) -> None:
-    """Its state, saved and loaded into a fresh one, gives the same prefix."""
+    """A new mapper that loads its saved state gives the same prefix."""
     for num_tokens in subject.token_counts:
         mapper, given = _built(subject, num_tokens), features(num_tokens)
-        mapper.train(True)(given + 1)  # whatever is kept from training is kept now
+        mapper.train(True)(given + 1)  # a module that keeps state in training keeps it now
         as_trained(mapper.train(False))
         fresh = _built(subject, num_tokens, seed=fresh_seed(mapper))
         save_and_load(subject, mapper, fresh)
-        require(close(fresh(given), mapper(given)), "a fresh mapper with the saved state gives another prefix.")
+        require(close(fresh(given), mapper(given)), "a new mapper with the saved state gives another prefix.")

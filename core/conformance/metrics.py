@@ -1,4 +1,4 @@
-"""Checks of metrics: three images, of which each has a candidate and references."""
+"""Checks of metrics, with three images that each have a candidate and references."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _reads_images(subject: Subject) -> bool:
 
 
 def _images(subject: Subject) -> Mapping[ImageId, Source] | None:
-    """The images where the metric needs them; without the need it must do as files of captions are scored."""
+    """The images if the metric needs them; otherwise None, as when files of captions are scored."""
     if not _reads_images(subject):
         return None
     return {image_id: MemorySource(encoded(noise(seed))) for seed, image_id in enumerate(_CANDIDATES)}
@@ -50,21 +50,21 @@ def _score(subject: Subject, ids: Iterable[str], sources: Mapping[ImageId, Sourc
 
 @cache
 def _first_scores(subject: Subject) -> Scores:
-    """What several checks look at; a metric may start a program for it."""
+    """The scores that several checks read, computed once: a metric may start a program for them."""
     return _score(subject, _CANDIDATES, _images(subject))
 
 
 @check(
     "scores-as-named",
     "metric",
-    advice="Let `score_names()` of the config name exactly the corpus scores, and make each a finite float: `best_by` and "
-    "`capfw validate` go by these names.",
+    advice="Return exactly the names of the corpus scores from `score_names()` of the config, and make each score a finite "
+    "float: `best_by` and `capfw validate` use these names.",
 )
 def scores_as_named(subject: Subject) -> None:
-    """The corpus scores are those that `score_names()` names, all finite numbers."""
+    """The corpus scores have the names of `score_names()`, and are finite numbers."""
     named, corpus = narrowed(subject.config, MetricConfig).score_names(), _first_scores(subject).corpus
     require(bool(named), "score_names() names no score.")
-    require(set(corpus) == set(named), f"score_names() says {', '.join(named)}; the scores are {', '.join(corpus)}.")
+    require(set(corpus) == set(named), f"score_names() is {', '.join(named)}; the scores are {', '.join(corpus)}.")
     strange = [name for name, value in corpus.items() if not (isinstance(value, float) and math.isfinite(value))]
     require(not strange, f"{', '.join(strange)}: not a finite float.")
 
@@ -78,7 +78,7 @@ def scores_each_image(subject: Subject) -> None:
     """Per-image scores belong to corpus scores, and have a finite value for each image."""
     scores = _first_scores(subject)
     unknown = sorted(set(scores.per_image) - set(scores.corpus))
-    require(not unknown, f"per_image has {', '.join(unknown)}, which is no corpus score.")
+    require(not unknown, f"per_image has {', '.join(unknown)}, which is not a corpus score.")
     for name, values in scores.per_image.items():
         require(set(values) == set(_CANDIDATES), f"{name} has values for {list(values)}, not for {list(_CANDIDATES)}.")
         require(all(isinstance(v, float) and math.isfinite(v) for v in values.values()), f"{name}: {dict(values)}.")
@@ -87,10 +87,10 @@ def scores_each_image(subject: Subject) -> None:
 @check(
     "scores-in-any-order",
     "metric",
-    advice="Look candidates and references up by id, never by their place, and keep nothing from one call to the next.",
+    advice="Look candidates and references up by id, never by position, and keep no state between calls.",
 )
 def scores_in_any_order(subject: Subject) -> None:
-    """The order of the images changes no score, and neither does scoring again."""
+    """Another order of the images, or another call, changes no score."""
     first, again = _flat(_first_scores(subject)), _flat(_score(subject, sorted(_CANDIDATES), _images(subject)))
     differing = [name for name, v in first.items() if not math.isclose(v, again.get(name, math.nan), abs_tol=1e-5)]
     require(not differing, f"in another order the same images have another {', '.join(differing)}.")
@@ -105,18 +105,18 @@ def _flat(scores: Scores) -> dict[str, float]:
 @check(
     "has-a-signature",
     "metric",
-    advice="Let `signature()` name what the numbers depend on as strings: tokenizer, library and version, variant. What is "
-    "found out about the corpus goes into `Scores.details`.",
+    advice="Return from `signature()` the facts on which the scores depend, as strings: tokenizer, library and version, "
+    "variant. Put facts about the corpus into `Scores.details`.",
 )
 def has_a_signature(subject: Subject) -> None:
-    """`signature()` is constant, and says in strings what the numbers depend on; `details` are strings too."""
+    """`signature()` is constant, and holds the facts on which the scores depend as strings; so does `details`."""
     signature = subject.metric.signature()
     require(_is_text(signature) and bool(signature), f"signature() is {signature!r}.")
     details = _first_scores(subject).details
     require(_is_text(details), f"details are {details!r}.")
     require(subject.metric.signature() == signature, "signature() changes when something is scored.")
     again = subject.build().signature()
-    require(again == signature, f"built again, signature() is {again!r} in place of {signature!r}.")
+    require(again == signature, f"after another build, signature() is {again!r}, not {signature!r}.")
 
 
 def _is_text(facts: object) -> bool:
@@ -126,11 +126,11 @@ def _is_text(facts: object) -> bool:
 @check(
     "reads-images",
     "metric",
-    advice="Take the images from `captioned.require_sources(needed_by=NAME)` and read each with `source.read()`, whatever "
-    'kind of source it is; let `needs()` of the config name "images".',
+    advice="Take the images from `captioned.require_sources(needed_by=NAME)`, read each with `source.read()` for any kind "
+    'of source, and name "images" in `needs()` of the config.',
 )
 def reads_images(subject: Subject) -> None:
-    """A metric that needs the images reads files and bytes in memory alike, and raises `DataError` without them."""
+    """A metric that needs images gives the same scores for files and for bytes, and raises `DataError` without them."""
     images = _images(subject)
     if images is None:
         return
@@ -146,6 +146,6 @@ def reads_images(subject: Subject) -> None:
         _score(subject, _CANDIDATES, None)
     except DataError:
         return
-    except Exception as err:  # a stranger's metric may raise anything
+    except Exception as err:  # a third party's metric may raise anything
         require(False, f"without images it raised {type(err).__name__}, not DataError: {err}")
-    require(False, 'needs() names "images", yet it scores without them.')
+    require(False, 'needs() names "images", but it scores without them.')

@@ -1,4 +1,4 @@
-"""Checks of objectives, over a tiny model that stands for mapper and decoder. B rows, T caption tokens."""
+"""Checks of objectives, with a tiny model in place of mapper and decoder. B rows, T caption tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _model() -> TinyCaptioner:
 
 
 def _batch(model: TinyCaptioner) -> tuple[Prefix, Batch]:
-    """Three rows, each of its own image."""
+    """Three rows of different images."""
     generator = torch.Generator().manual_seed(6)
     vectors = torch.randn(len(CAPTIONS), 2, _WIDTH, generator=generator, requires_grad=True)
     samples = [Sample(f"image-{i}", MemorySource(encoded(noise(i))), (text,)) for i, text in enumerate(CAPTIONS)]
@@ -36,7 +36,7 @@ def _batch(model: TinyCaptioner) -> tuple[Prefix, Batch]:
 
 
 def _row(prefix: Prefix, batch: Batch, i: int) -> tuple[Prefix, Batch]:
-    """Row i alone, as wide as the batch."""
+    """Row i alone, padded to the width of the batch."""
     tokens = TokenBatch(batch.tokens.ids[i : i + 1], batch.tokens.mask[i : i + 1])
     alone = Batch(batch.samples[i : i + 1], batch.inputs[i : i + 1], tokens, None, batch.seeds[i : i + 1])
     return Prefix(prefix.vectors[i : i + 1]), alone
@@ -53,10 +53,10 @@ def _total(losses: Mapping[str, Loss]) -> Tensor:
 @check(
     "losses-as-declared",
     "objective",
-    advice='Return {"name": Loss(sum, per="token" or "row")} with a scalar sum, and let `rows` be "captions" or "images".',
+    advice='Return {"name": Loss(sum, per="token" or "row")} with a scalar sum; `rows` is "captions" or "images".',
 )
 def losses_as_declared(subject: Subject) -> None:
-    """The losses have names, finite scalar sums, a unit and a weight; one of them has a weight other than 0."""
+    """The losses have names, finite scalar sums, a unit and a weight, and one weight at least is not 0."""
     objective, model = _objective(subject), _model()
     require(objective.rows in ("captions", "images"), f'rows is {objective.rows!r}, not "captions" or "images".')
     require(isinstance(objective.is_row_wise, bool), f"is_row_wise is {objective.is_row_wise!r}.")
@@ -70,14 +70,16 @@ def losses_as_declared(subject: Subject) -> None:
         )
         require(loss.per in ("token", "row"), f'{name} is per {loss.per!r}, not "token" or "row".')
         require(math.isfinite(loss.weight), f"the weight of {name} is {loss.weight}.")
-    require(any(loss.weight for loss in losses.values()), "every loss has the weight 0, so that nothing is minimised.")
+    require(
+        any(loss.weight for loss in losses.values()), "every loss has the weight 0, so there is nothing to minimise."
+    )
 
 
 @check(
     "objective-reaches-the-model",
     "objective",
-    advice="Compute the losses from `model.log_probs` or `model.weighted_nll` without detaching; only `generate` is "
-    "without gradients.",
+    advice="Compute the losses from `model.log_probs` or `model.weighted_nll` without detaching; only `generate` has no "
+    "gradients.",
 )
 def objective_reaches_the_model(subject: Subject) -> None:
     """Gradients of the weighted losses reach the model and the prefix."""
@@ -88,17 +90,17 @@ def objective_reaches_the_model(subject: Subject) -> None:
     torch.autograd.backward(total)
     reached = any(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
     require(reached, "no gradient reaches the model.")
-    require(prefix.vectors.grad is not None, "no gradient reaches the prefix, and so none the mapper.")
+    require(prefix.vectors.grad is not None, "no gradient reaches the prefix, so the mapper cannot learn.")
 
 
 @check(
     "objective-goes-row-by-row",
     "objective",
-    advice="Return sums over the rows, not means, let no row influence another, and sample with `batch.seeds`; or let "
-    "`is_row_wise` be False, and gradient accumulation is refused.",
+    advice="Return sums over the rows, not means, compute each row alone, and sample with `batch.seeds`. Or set "
+    "`is_row_wise` to False; the engine then refuses gradient accumulation.",
 )
 def objective_goes_row_by_row(subject: Subject) -> None:
-    """Where `is_row_wise`, the losses of three rows are the sums of the losses of each."""
+    """If `is_row_wise`, the losses of three rows are the sums of the losses of each row."""
     objective, model = _objective(subject), _model()
     if not objective.is_row_wise:
         return
@@ -119,10 +121,10 @@ def objective_goes_row_by_row(subject: Subject) -> None:
 @check(
     "objective-ignores-padding",
     "objective",
-    advice="Read `batch.tokens.ids` under `batch.tokens.mask` alone.",
+    advice="Read `batch.tokens.ids` only where `batch.tokens.mask` is True.",
 )
 def objective_ignores_padding(subject: Subject) -> None:
-    """Ids under a False mask change no loss."""
+    """Ids where the mask is False change no loss."""
     objective, model = _objective(subject), _model()
     prefix, batch = _batch(model)
     other = TokenBatch(torch.where(batch.tokens.mask, batch.tokens.ids, 3), batch.tokens.mask)
@@ -131,4 +133,4 @@ def objective_ignores_padding(subject: Subject) -> None:
     with seeds(1):
         again = objective(model, prefix, replace(batch, tokens=other))
     differing = [name for name, loss in losses.items() if not close(loss.sum, again[name].sum)]
-    require(not differing, f"with other padding the same captions have another {', '.join(differing)}.")
+    require(not differing, f"with other padding, the same captions have another {', '.join(differing)}.")

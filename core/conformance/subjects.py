@@ -1,4 +1,4 @@
-"""What is checked: one component under one configuration, built once and shared by its checks."""
+"""The subject of the checks: one component with one configuration, built once for all its checks."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ CAPTIONS = (
     "two dogs run",
     "a man rides a green bicycle down the long street",
 )
-EMBED_DIM = 64  # of the decoder that a mapper is built for; the usual numbers of heads divide it
+EMBED_DIM = 64  # the decoder width with which mappers are built; common numbers of heads divide it
 
 
 class NotChecked(Exception):
-    """A check could not be made; says why."""
+    """The error of a check that cannot run, with the reason."""
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What came of building: the thing or the error, and the hosts that were asked for."""
+    """The result of a build: the component or the error, and the hosts that it tried to reach."""
 
     built: object
     error: Exception | None
@@ -60,7 +60,7 @@ class _Attempt:
 
 @dataclass(eq=False)
 class Subject:
-    """A component, its kind, the plugin it is from, and the options that differ from its example."""
+    """A component with its kind and plugin, and the options that differ from its example."""
 
     kind: Kind
     component: Component
@@ -69,17 +69,17 @@ class Subject:
 
     @property
     def options(self) -> str:
-        """The changed options as in JSON; empty for the example itself."""
+        """The changed options as JSON; empty for the example itself."""
         return ", ".join(f"{name} {json.dumps(value)}" for name, value in self.changes.items())
 
     @cached_property
     def config(self) -> ComponentConfig:
-        """The configuration: the example, over files where the component writes some, with the changes."""
+        """The configuration: the example, or the result of `write_example`, with the changes."""
         write = self.component.write_example
         return changed(self.component.example if write is None else write(self.folder("example")), self.changes)
 
     def folder(self, name: str) -> Path:
-        """A new, empty folder, gone when the subject is."""
+        """A new, empty folder, which is deleted with the subject."""
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._root))
 
     @cached_property
@@ -90,7 +90,7 @@ class Subject:
 
     @cached_property
     def assets(self) -> Path:
-        """Folder in which the decoder was prepared with `CAPTIONS`."""
+        """The folder in which the decoder was prepared with `CAPTIONS`."""
         return self.prepare(CAPTIONS)
 
     def prepare(self, captions: tuple[str, ...]) -> Path:
@@ -102,7 +102,7 @@ class Subject:
 
     @cached_property
     def _metrics(self) -> list[Metric]:
-        """The metrics that an objective is handed, of those installed and those of its own plugin."""
+        """The metrics of an objective, from the installed plugins and its own."""
         registry = Registry.discover().with_plugins(self.plugin)
         sections = narrowed(self.config, ObjectiveConfig).metrics()
         try:
@@ -111,7 +111,7 @@ class Subject:
             raise NotChecked(str(err)) from err
 
     def construct(self, **given: Any) -> Any:
-        """Calls the class as the engine does; `given` replaces what a component of its kind is handed in."""
+        """Calls the class as the engine does; `given` replaces the keywords of its kind."""
         made = self.component.load()
         if self.kind == "mapper":
             shape = FeatureShape(num_tokens=self.token_counts[0], dim=16)
@@ -125,14 +125,14 @@ class Subject:
         return made(self.config)
 
     def build(self, seed: int = 0, **given: Any) -> Any:
-        """A new one, from this seed; an encoder is frozen, the others are as they come."""
+        """Builds a new component with this seed; an encoder is frozen."""
         with seeded(seed, self.kind):
             built = self.construct(**given)
         return frozen(built) if self.kind == "encoder" and not missing_members(built, Encoder) else built
 
     @property
     def token_counts(self) -> tuple[int, ...]:
-        """Numbers of feature tokens a mapper must be able to read."""
+        """The numbers of feature tokens that the mapper must read."""
         counts = {"pooled": (1,), "tokens": (4,), None: (1, 4)}  # 4: also a square grid
         return counts[narrowed(self.config, MapperConfig).required_features()]
 
@@ -154,11 +154,11 @@ class Subject:
         return _Attempt(built, error, tuple(hosts))
 
     def is_excused(self, error: Exception | None) -> bool:
-        """Whether it may well not build: a library is missing, or the changed option does not fit the example."""
+        """Whether a failed build is no fault: a library is missing, or the changed option does not fit the example."""
         return isinstance(error, MissingLibrary) or (bool(self.changes) and isinstance(error, CapfwError))
 
     def built_or_not_checked(self) -> Any:
-        """What was built, whether or not it has the methods of its protocol. Raises `NotChecked` when nothing was."""
+        """The built component, even without the methods of its protocol. Raises `NotChecked` when it does not build."""
         error = self.attempt.error
         if self.is_excused(error):
             raise NotChecked(str(error))
@@ -167,7 +167,7 @@ class Subject:
         return self.attempt.built
 
     def sound(self) -> Any:
-        """What was built, with all the methods of its protocol. Raises `NotChecked` otherwise."""
+        """The built component with all methods of its protocol. Raises `NotChecked` otherwise."""
         built = self.built_or_not_checked()
         if missing_members(built, KINDS[self.kind].protocol):
             raise NotChecked("it lacks methods: see has-the-methods.")
@@ -200,39 +200,39 @@ class Subject:
 
 
 def subjects(registry: Registry) -> list[Subject]:
-    """Every component of the registry under each of its variants."""
+    """Every component of the registry in each of its variants."""
     return [
         s for kind in KINDS for component in registry.components(kind) for s in subjects_of(registry, kind, component)
     ]
 
 
 def subjects_of(registry: Registry, kind: Kind, component: Component) -> list[Subject]:
-    """A component as its example has it, and under each change of `listed_changes`."""
+    """A component with its example, and with each change of `listed_changes`."""
     plugin = registry.plugin_of(kind, component.name)
     return [Subject(kind, component, plugin, changes) for changes in ({}, *listed_changes(component))]
 
 
 def variants(component: Component) -> list[ComponentConfig]:
-    """The example, and the example under each change of `listed_changes`; files it names need not exist."""
+    """The example, and the example with each change of `listed_changes`. Its files need not exist."""
     changes = ({}, *listed_changes(component))
     return [changed(component.example, each, check_files=False) for each in changes]
 
 
 def listed_changes(component: Component) -> Iterator[dict[str, object]]:
-    """Every other value of every option that lists its values (`Literal`), one at a time, where that is allowed."""
+    """Every other value of every option that lists its values (`Literal`), one at a time, if the config allows it."""
     for name, option in component.config.model_fields.items():
         for value in listed_values(option):
             if getattr(component.example, name) == value:
                 continue
             try:
                 changed(component.example, {name: value}, check_files=False)
-            except ValidationError:  # not together with the rest of the example
+            except ValidationError:  # it does not fit the rest of the example
                 continue
             yield {name: value}
 
 
 def changed(config: ComponentConfig, changes: Mapping[str, object], *, check_files: bool = True) -> ComponentConfig:
-    """The configuration with some options replaced, read as a spec is; what follows from them follows again."""
+    """The configuration with some options replaced, validated again like a spec."""
     if not changes:
         return config
     options = {**config.model_dump(mode="json", exclude_unset=True), **changes}
@@ -240,7 +240,7 @@ def changed(config: ComponentConfig, changes: Mapping[str, object], *, check_fil
 
 
 def missing_members(built: object, protocol: Any) -> list[str]:
-    """Public names of the protocol that the object does not have."""
+    """The public names of the protocol that the object lacks."""
     bases = [base for base in protocol.__mro__ if getattr(base, "_is_protocol", False)]
     names = sorted({name for base in bases for name in vars(base) if not name.startswith("_")})
     return [name for name in names if not hasattr(built, name)]

@@ -1,4 +1,4 @@
-"""What a plugin must leave alone: the network, the random numbers, and the settings of the process."""
+"""State that a plugin must not change: the network, the random numbers, and the settings of the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 @contextmanager
 def offline() -> Iterator[list[str]]:
-    """No connection can be made inside; gives the hosts that were asked for, also those whose failure was swallowed."""
+    """Refuses every connection. Yields the hosts that were requested, even if the caller ignored the failure."""
     asked: list[str] = []
 
     def refuse_name(host: object, *_: object, **__: object) -> None:
@@ -40,7 +40,7 @@ def offline() -> Iterator[list[str]]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch computes in one thread inside: the tensors are tiny, and parallel tests would wait for each other's threads."""
+    """Limits torch to one thread: the tensors are tiny, and parallel tests would wait for each other's threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -50,7 +50,7 @@ def one_thread() -> Iterator[None]:
 
 
 def settings() -> dict[str, object]:
-    """Settings of the process that every other component shares, by name."""
+    """The settings of the process that all components share, by name."""
     return {
         "the working directory": os.getcwd(),
         "the environment variables": dict(os.environ),
@@ -63,7 +63,7 @@ def settings() -> dict[str, object]:
 
 
 def random_states() -> dict[str, object]:
-    """States of the random numbers that everybody shares, by name, in a form that can be compared."""
+    """The states of the global random number generators, by name, in a comparable form."""
     return {
         "torch": torch.random.get_rng_state().numpy().tobytes(),
         "numpy": repr(np.random.get_state(legacy=False)),
@@ -73,7 +73,7 @@ def random_states() -> dict[str, object]:
 
 @contextmanager
 def seeds(seed: int) -> Iterator[None]:
-    """Random numbers of torch, numpy and Python start from `seed` inside, and are as they were after."""
+    """Seeds the generators of torch, numpy and Python with `seed`, and restores their states afterwards."""
     of_numpy, of_python = np.random.get_state(), random.getstate()
     with torch.random.fork_rng(devices=[]):
         try:

@@ -1,4 +1,4 @@
-"""Checks of how decoders read text between the prefix vectors and the caption."""
+"""Checks of decoders: text between the prefix vectors and the caption."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_TOKENS = 8
 
 
 def _texts(decoder: Decoder) -> TokenBatch:
-    """A text for each caption, of 0, 2 and more tokens, with something that is no id in the padding."""
+    """A text for each caption, of 0, 2 and more tokens, with the invalid id -1 in the padding."""
     rows = decoder.tokenize(CAPTIONS[1:], end=False)
     rows = [[], rows[0][:2], rows[1]]
     length = max(map(len, rows))
@@ -24,7 +24,7 @@ def _texts(decoder: Decoder) -> TokenBatch:
 
 
 def _one_by_one(decoder: Decoder) -> list[Prefix]:
-    """Each row's vectors with its own text, not padded."""
+    """The vectors of each row with its text, not padded."""
     texts = _texts(decoder)
     return [
         Prefix(row[None], TokenBatch(ids[None, mask], mask[None, mask]) if bool(mask.any()) else None)
@@ -35,11 +35,11 @@ def _one_by_one(decoder: Decoder) -> list[Prefix]:
 @check(
     "log-probs-after-text",
     "decoder",
-    advice="Let the caption follow its own text at once, without a gap where others have a longer one (`pack_rows` of "
-    "core.protocols does that), and read no padding.",
+    advice="Put each caption directly after its text, without a gap where another row has a longer text (use `pack_rows` "
+    "of capfw.core.protocols), and read no padding.",
 )
 def log_probs_after_text(subject: Subject) -> None:
-    """With texts of unequal length, also none, the log-probabilities are those of each row alone."""
+    """With texts of unequal length, some of them empty, the log-probabilities equal those of each row alone."""
     decoder = subject.decoder
     together = log_probs(decoder, given=Prefix(vectors(decoder), _texts(decoder)))
     alone = [log_probs(decoder, (each,), row)[0] for each, row in zip(CAPTIONS, _one_by_one(decoder), strict=True)]
@@ -47,18 +47,19 @@ def log_probs_after_text(subject: Subject) -> None:
     sums = [round(float(each.sum()), 4) for each in alone]
     require(is_same, f"with texts three captions sum to {together.sum(1).tolist()}; one by one to {sums}.")
     without = log_probs(decoder)
-    require(close(without[0], together[0]), "a row without a text has other log-probabilities where others have one.")
+    is_same = close(without[0], together[0])
+    require(is_same, "a row without a text has other log-probabilities if other rows have one.")
     require(not close(without[2], together[2]), "a text changes nothing: it is not read.")
 
 
 @check(
     "generates-after-text",
     "decoder",
-    advice="Pad what stands before the caption on the left, with a mask and positions that begin at 0 in each row, or "
-    "generate rows of equal length together.",
+    advice="Pad prefix and text on the left, with a mask and positions that begin at 0 in each row, or group rows by "
+    "length.",
 )
 def generates_after_text(subject: Subject) -> None:
-    """With texts of unequal length, greedy captions are those of each row alone, with and without `use_cache`."""
+    """With texts of unequal length, greedy captions equal those of each row alone, with and without `use_cache`."""
     decoder = subject.decoder
     for use_cache in (True, False):
         options = GreedyOptions(max_tokens=_MAX_TOKENS, use_cache=use_cache)

@@ -1,4 +1,4 @@
-"""A tiny model in the place of mapper and decoder, for the checks of objectives."""
+"""A tiny model in place of mapper and decoder, for the checks of objectives."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TinyCaptioner(nn.Module):
 
     @torch.no_grad()
     def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
-        """Samples each row's captions from a generator of its own, whatever the method."""
+        """Samples the captions of each row from its own generator, for every method."""
         ids, log_probs = [], []
         for start, seed in zip(self._start(prefix), seeds.tolist(), strict=True):
             generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What the checks of mappers and decoders share: a little training, gradients, and the way a checkpoint goes."""
+"""Functions for the checks of mappers and decoders: a little training, gradients, saving and loading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Nothing(nn.Module):
 
 
 def as_trained(module: Any, seed: int = 3) -> None:
-    """Moves every trainable parameter a little, as training does: gates that begin at zero open."""
+    """Changes every trainable parameter a little, as training does, so that gates leave their initial zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -28,7 +28,7 @@ def as_trained(module: Any, seed: int = 3) -> None:
 
 
 def require_gradients(module: nn.Module) -> None:
-    """Every trainable parameter must have a gradient that is not zero everywhere, and no frozen one any."""
+    """Requires a nonzero gradient on every trainable parameter, and none on frozen ones."""
     trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     dead = [name for name, p in trainable if p.grad is None or not p.grad.any()]
     require(not dead, f"no gradient reaches {', '.join(dead[:3])}, which is trainable.")
@@ -37,7 +37,7 @@ def require_gradients(module: nn.Module) -> None:
 
 
 def save_and_load(subject: Subject, trained: Any, fresh: Any) -> None:
-    """Puts the state of one into the other as a checkpoint of the engine does: trainable parameters and buffers."""
+    """Copies the state of one part into the other through a checkpoint: trainable parameters and buffers."""
     file = subject.folder("checkpoint") / "model.safetensors"
     source, target = (_model(subject, part) for part in (trained, fresh))
     try:
@@ -48,7 +48,7 @@ def save_and_load(subject: Subject, trained: Any, fresh: Any) -> None:
 
 
 def fresh_seed(module: Any) -> int:
-    """A seed other than the first where a checkpoint holds all parameters; frozen random ones come from the seed."""
+    """Another seed if a checkpoint holds all parameters; else the same, which sets frozen random parameters."""
     return 1 if all(p.requires_grad for p in module.parameters()) else 0
 
 

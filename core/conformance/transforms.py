@@ -17,7 +17,7 @@ from .subjects import NotChecked, Subject
 
 _NUM_THREADS = 4
 _MOST_BYTES = 4096  # of a pickled transform: every worker process receives one
-_MOST_DIFFERENT = 0.1  # of the deviation of the inputs: decoders of JPEG, and ways to resize, differ by less
+_MOST_DIFFERENT = 0.1  # fraction of the deviation of the inputs: JPEG decoders and resize methods differ by less
 
 
 @check(
@@ -40,17 +40,17 @@ def inputs_of_one_shape(subject: Subject) -> None:
     "transforms-any-image",
     "encoder",
     advice="Make `transform` with `image_transform` of capfw.core.protocols, which opens any image as RGB, and resize and "
-    "crop whatever comes to one size.",
+    "crop every image to one size.",
 )
 def transforms_any_image(subject: Subject) -> None:
-    """Any image, however odd, becomes finite pixels (3, H, W) of one size."""
+    """Any image becomes finite pixels (3, H, W) of one size."""
     if not reads_images(subject):
-        raise NotChecked("its sources are no images: the component has `example_sources`.")
+        raise NotChecked("its sources are not images: the component has `example_sources`.")
     transform, sizes = subject.encoder.transform, {}
     for what, data in odd_images().items():
         try:
             made = transform(data)
-        except Exception as err:  # a stranger's transform may raise anything
+        except Exception as err:  # a third party's transform may raise anything
             require(False, f"`transform` of {what} raised {type(err).__name__}: {err}")
         require(isinstance(made, Tensor) and made.ndim == 3 and len(made) == 3, f"{what} became {shape_of(made)}.")
         require(bool(made.isfinite().all()), f"some pixels of {what} are not finite.")
@@ -62,28 +62,28 @@ def transforms_any_image(subject: Subject) -> None:
 @check(
     "refuses-bad-bytes",
     "encoder",
-    advice="Raise `UnreadableSource` for bytes that cannot be decoded, as a transform of `image_transform` does: the engine "
+    advice="Raise `UnreadableSource` for bytes that cannot be decoded, as a transform of `image_transform` does. The engine "
     "then leaves that source out, and reports it.",
 )
 def refuses_bad_bytes(subject: Subject) -> None:
-    """For bytes that are damaged or no image, `transform` raises `UnreadableSource`, and never another error."""
+    """For bytes that are damaged or not an image, `transform` raises `UnreadableSource`, and no other error."""
     transform = subject.encoder.transform
     for what, data in bad_bytes(subject).items():
         try:
             made = transform(data)
         except UnreadableSource:
             continue
-        except Exception as err:  # a stranger's transform may raise anything
+        except Exception as err:  # a third party's transform may raise anything
             require(False, f"`transform` of {what} raised {type(err).__name__}, not UnreadableSource: {err}")
-        # Only of images is it known that these are none.
+        # Another kind of input may accept these bytes.
         require(not reads_images(subject), f"{what} became {shape_of(made)}.")
 
 
 @check(
     "transform-pickles",
     "encoder",
-    advice="Let `transform` be a function at the top level of a module, or an object of a class there that holds sizes and "
-    "numbers: no encoder, no weights, no lambda, no open file or lock.",
+    advice="Make `transform` a function at the top level of a module, or an object of a class there that holds only sizes "
+    "and numbers: no encoder, no weights, no lambda, no open file or lock.",
 )
 def transform_pickles(subject: Subject) -> None:
     """`transform` pickles to less than 4 kB, and gives the same inputs in the process that receives it."""
@@ -91,16 +91,16 @@ def transform_pickles(subject: Subject) -> None:
     try:
         data = pickle.dumps(transform)
         sent = pickle.loads(data)
-    except Exception as err:  # pickling calls code of all the parts
+    except Exception as err:  # pickling calls third-party code
         require(False, f"`transform` cannot be pickled: {type(err).__name__}: {err}")
     require(len(data) < _MOST_BYTES, f"pickled, `transform` has {len(data)} bytes.")
-    require(torch.equal(sent(source), transform(source)), "once pickled, `transform` gives other inputs.")
+    require(torch.equal(sent(source), transform(source)), "after pickling, `transform` gives other inputs.")
 
 
 @check(
     "transforms-in-threads",
     "encoder",
-    advice="Keep what one call of `transform` works with in local variables, not on an object.",
+    advice="Keep the intermediate values of `transform` in local variables, not on an object.",
 )
 def transforms_in_threads(subject: Subject) -> None:
     """Several threads may call `transform` at once."""
@@ -125,9 +125,11 @@ def transforms_batches(subject: Subject) -> None:
     data, wanted = examples(subject), inputs(subject, encoder)
     made = encoder.transform_batch(data, cpu)
     is_right = isinstance(made, Tensor) and made.shape == wanted.shape and made.dtype == wanted.dtype
-    require(is_right, f"`transform_batch` gave {shape_of(made)}; of `transform` they are {shape_of(wanted)}.")
+    require(is_right, f"`transform_batch` gave {shape_of(made)}, but `transform` gives {shape_of(wanted)}.")
     difference = float((made - wanted).abs().mean() / wanted.std().clamp_min(1e-6))
-    require(difference <= _MOST_DIFFERENT, f"they differ from those of `transform` by {difference:.2f} deviations.")
+    require(
+        difference <= _MOST_DIFFERENT, f"its inputs differ from those of `transform` by {difference:.2f} deviations."
+    )
     for what, bad in bad_bytes(subject).items():
         if _refuses(encoder, bad):
             _require_refusal(encoder, what, [data[0], bad, data[1]])
@@ -146,6 +148,6 @@ def _require_refusal(encoder: TransformsBatches, what: str, data: list[bytes]) -
         encoder.transform_batch(data, torch.device("cpu"))
     except UnreadableSource:
         return
-    except Exception as err:  # a stranger's transform may raise anything
+    except Exception as err:  # a third party's transform may raise anything
         require(False, f"`transform_batch` with {what} raised {type(err).__name__}, not UnreadableSource: {err}")
-    require(False, f"`transform_batch` took {what}, which `transform` refuses.")
+    require(False, f"`transform_batch` accepted {what}, which `transform` refuses.")

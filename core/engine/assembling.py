@@ -1,4 +1,4 @@
-"""Puts a run's model together: the parts of the spec, what an earlier run hands over, and the checkpoint's weights."""
+"""Assembles a run's model: the parts of the spec, the weights of an earlier run, and the checkpoint's weights."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from .opening import Run
 from .run_directory import open_run
 from .tuning import PARTS
 
-START_FILE = "start.safetensors"  # among the assets: the weights that this run began with, of the run in /train/from
+START_FILE = "start.safetensors"  # in the assets: the weights of the run in /train/from, with which this run began
 _PREPARED = "prepared"
 
 
 def assemble(run: Run, splits: Mapping[str, Sequence[Sample]]) -> tuple[Encoder, CaptioningModel]:
-    """Encoder and model on the device, before any image is encoded: parts that do not fit each other show here.
+    """Builds encoder and model on the device, before any image is encoded, so that a mismatch shows early.
 
-    The first call of a run writes its assets. Raises `ComponentError` for parts that cannot be built.
+    The first call of a run writes its assets. Raises `ComponentError` for parts that cannot be built or do not fit.
     """
     assets = run.directory.assets
     with collected_warnings(run.observers.warn):
@@ -50,7 +50,7 @@ def assemble(run: Run, splits: Mapping[str, Sequence[Sample]]) -> tuple[Encoder,
 
 
 def _has_checkpoint(run: Run) -> bool:
-    """Whether the caller is going to load a checkpoint: the last one to train on, or the best of a trained run."""
+    """Whether the caller will load a checkpoint: the last one to continue, or the best one of a trained run."""
     return run.directory.checkpoints.last() is not None or bool(run.directory.environment.get("is_trained"))
 
 
@@ -65,14 +65,15 @@ def _prepare(run: Run, samples: Sequence[Sample]) -> None:
 
 
 def mark_prepared(assets: Path) -> None:
-    """Says that the assets of a run are whole."""
+    """Marks the assets of a run as complete."""
     (assets / _PREPARED).touch()
 
 
 def load_model(spec: RunSpec, encoder: Encoder, assets: Path, *, is_restored: bool) -> CaptioningModel:
-    """The model as it begins: what the spec builds, and over it the weights that an earlier run handed over.
+    """The initial model: the parts of the spec, with the weights of the run in `/train/from` if there is one.
 
-    `is_restored`: the caller loads a checkpoint into it. Published weights are then read only for what it lacks.
+    `is_restored`: the caller loads a checkpoint next. Published weights are then read only for the parts that the
+    checkpoint lacks.
     """
     start = assets / START_FILE
     is_in_checkpoint = is_restored and trains_whole_decoder(spec)
@@ -81,7 +82,7 @@ def load_model(spec: RunSpec, encoder: Encoder, assets: Path, *, is_restored: bo
     if start.is_file():
         state = read_state(start)
         model.load_state_dict(state, strict=False)
-        if isinstance(encoder, nn.Module):  # an encoder that the earlier run tuned, and this one may have frozen
+        if isinstance(encoder, nn.Module):  # the earlier run may have tuned an encoder that this run freezes
             own = {name.removeprefix("encoder."): v for name, v in state.items() if name.startswith("encoder.")}
             encoder.load_state_dict(own, strict=False)
     return model
@@ -93,18 +94,18 @@ def _holds_whole_decoder(start: Path) -> bool:
 
 
 def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sample]) -> list[str]:
-    """Copies weights and assets of the run in `source` into `assets`, for the parts that are the same here.
+    """Copies weights and assets of the run in `source` into `assets`, for the parts that both specs share.
 
-    Returns what a person should know: which parts begin anew. Raises `RunError` when `source` is no trained run, or has no
-    part that fits.
+    Returns notices of the parts that were copied and of those that were not. Raises `RunError` when `source` is not a
+    trained run, or when the specs share no part.
     """
     checkpoints, best = _trained(source)
     old = json.loads((source / "spec.json").read_text(encoding="utf-8"))
     new = spec.to_json()
     kept, anew = _compared(old, new)
     if not kept:
-        what = f"no part of this run is one of {source}: {listed(anew, 3, between='; ')}."
-        raise RunError(what, where="/train/from", fix="Take over its /mapper or /decoder, or leave /train/from out.")
+        what = f"this run shares no part with {source}: {listed(anew, 3, between='; ')}."
+        raise RunError(what, where="/train/from", fix="Use its /mapper or /decoder, or leave /train/from out.")
     assets.mkdir(parents=True, exist_ok=True)
     if "decoder" in kept:
         # The context of the other run knows that run's training images; this run fits its own.
@@ -114,13 +115,13 @@ def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sampl
         prepare_assets(spec, samples, assets)
     state = {**_start_of(source), **read_state(checkpoints.weights(best.step))}
     taken = {name: value for name, value in state.items() if name.startswith(tuple(f"{part}." for part in kept))}
-    if "encoder" in kept:  # the very features that the mean and deviation were measured on
+    if "encoder" in kept:  # mean and deviation are those of this encoder's features
         taken |= {name: value for name, value in state.items() if name.startswith("feature_")}
     tuned = old.get("train", {}).get("tune", {}).get("decoder")
     is_whole = "decoder" in kept and ((tuned is not None and tuned.get("only") is None) or _was_whole(source))
     write_tensors(assets / START_FILE, taken, {"whole_decoder": "true" if is_whole else "false"})
-    notices = [f"{', '.join(kept)} of {source} (step {best.step}) are taken over"]
-    return notices + [f"not taken over: {reason}" for reason in anew]
+    notices = [f"starting from {', '.join(kept)} of {source} (step {best.step})"]
+    return notices + [f"not copied: {reason}" for reason in anew]
 
 
 def _trained(source: Path) -> tuple[Checkpoints, Best]:
@@ -133,7 +134,7 @@ def _trained(source: Path) -> tuple[Checkpoints, Best]:
 
 
 def _compared(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[list[str], list[str]]:
-    """The parts that are the same in both specs, and why the others are not."""
+    """The parts that are equal in both specs, and a reason for each other part."""
     kept, anew = [], []
     for part in PARTS:
         before, now = old.get(part), new[part]
@@ -146,12 +147,12 @@ def _compared(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[lis
     # A mapper reads the features of one encoder and writes the vectors of one decoder.
     if "mapper" in kept and ("encoder" not in kept or "decoder" not in kept):
         kept.remove("mapper")
-        anew.append("the mapper, which stands between parts that differ")
+        anew.append("the mapper, because the encoder or decoder beside it differs")
     return kept if {"mapper", "decoder"} & set(kept) else [], anew
 
 
 def _start_of(source: Path) -> dict[str, Tensor]:
-    """What the other run itself was handed: its checkpoint holds only what it trained."""
+    """The weights with which the other run began: its checkpoint holds only what it trained."""
     start = source / "assets" / START_FILE
     return read_state(start) if start.is_file() else {}
 

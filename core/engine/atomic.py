@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written aside, flushed to disk, renamed."""
+"""Writes files that are either whole or absent: to a temporary name, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a name beside `path` and renames the result to `path`."""
+    """Calls `write` with a temporary name beside `path`, and renames the result to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -33,7 +33,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object, *, indent: int | None = 2) -> None:
-    """Writes a JSON value, readable by a person."""
+    """Writes a JSON value, indented for human readers."""
     write_text(path, json.dumps(value, indent=indent, ensure_ascii=False, default=str) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Builds what a spec names. Each part is seeded on its own, so that changing one leaves the others' random weights."""
+"""Builds the parts of a spec. Each has its own seed, so that changing one part keeps the random weights of the others."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from .model import CaptioningModel
 from .seeds import seeded
 from .tuning import set_tuned
 
-CONTEXT_FOLDER = "context"  # of a run's assets: what the context learned
+CONTEXT_FOLDER = "context"  # in a run's assets: the files that the context learned
 PartT = TypeVar("PartT")
 
 
 @contextmanager
 def _at(pointer: str) -> Iterator[None]:
-    """Adds the part's place in the spec to what a component complains of."""
+    """Adds the part's place in the spec to the errors of a component."""
     try:
         yield
     except ComponentError as err:
@@ -46,7 +46,7 @@ def _at(pointer: str) -> Iterator[None]:
 
 @contextmanager
 def collected_warnings(tell: Callable[[str], None]) -> Iterator[None]:
-    """What components warn of (`CapfwWarning`) goes to `tell`, once each; other warnings go their usual way."""
+    """Passes each distinct warning of a component (`CapfwWarning`) to `tell`; other warnings are issued as usual."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CapfwWarning)
         yield
@@ -59,7 +59,7 @@ def collected_warnings(tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def _expect(part: Part, built: object, protocol: Callable[..., PartT]) -> PartT:
-    # mypy refuses a protocol where `type[PartT]` is wanted (python/mypy#4717); a callable says as much here.
+    # mypy refuses a protocol for a parameter of type `type[PartT]` (python/mypy#4717), so it is typed as a callable.
     assert isinstance(protocol, type)
     if not isinstance(built, protocol):
         raise PluginError(
@@ -71,13 +71,13 @@ def _expect(part: Part, built: object, protocol: Callable[..., PartT]) -> PartT:
 
 
 def build_encoder(spec: RunSpec) -> Encoder:
-    """The encoder in eval mode; frozen, unless `/train/tune` names it."""
+    """The encoder in eval mode, frozen unless `/train/tune` names it."""
     with _at("/encoder"), seeded(spec.seed, "encoder"):
         encoder = _expect(spec.encoder, spec.encoder.build(), Encoder)
     if spec.train.tune.encoder is None:
         return frozen(encoder)
     if not isinstance(encoder, nn.Module):
-        error = ComponentError("this encoder is no torch module, so that it cannot be tuned.", fix="Leave it frozen.")
+        error = ComponentError("this encoder cannot be tuned: it is not a torch module.", fix="Leave it frozen.")
         error.where = "/train/tune/encoder"
         raise error
     return encoder.train(False)
@@ -91,7 +91,7 @@ def frozen(encoder: Encoder) -> Encoder:
 
 
 def build_dataset(spec: RunSpec) -> Dataset:
-    """The data set, whose annotations are read here."""
+    """The data set. Building it reads the annotations."""
     if spec.data is None:
         raise DataError(
             "this spec has no data set.",
@@ -112,7 +112,7 @@ def build_metrics(parts: Sequence[Part], section: str = "/metrics") -> list[Metr
 
 
 def build_objective(spec: RunSpec, device: torch.device) -> Objective:
-    """The objective, on the device, with the metrics that it names."""
+    """The objective on the device, with the metrics that its options name."""
     part = spec.train.objective
     metrics = build_metrics(spec.train.objective.metrics, "/train/objective/metrics")
     for metric in metrics:
@@ -124,7 +124,7 @@ def build_objective(spec: RunSpec, device: torch.device) -> Objective:
 
 
 def build_context(spec: RunSpec, assets: Path) -> Context | None:
-    """The context, over what it learned or is about to learn; None where the spec has none."""
+    """The context over its folder in `assets`; None where the spec has none."""
     if spec.context is None:
         return None
     folder = assets / CONTEXT_FOLDER
@@ -134,7 +134,7 @@ def build_context(spec: RunSpec, assets: Path) -> Context | None:
 
 
 def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> None:
-    """Lets the decoder write what it learns from the training captions; done once per run directory."""
+    """Lets the decoder write the files that it learns from the training captions, once per run directory."""
     assets.mkdir(parents=True, exist_ok=True)
     captions = (reference for sample in samples for reference in sample.references)
     with _at("/decoder"), seeded(spec.seed, "assets"):
@@ -143,7 +143,7 @@ def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> No
 
 
 def build_decoder(spec: RunSpec, assets: Path, *, is_restored: bool = False) -> Decoder:
-    """The decoder. `is_restored`: a checkpoint with all of its weights follows, so they need not be read elsewhere."""
+    """The decoder. `is_restored`: the caller loads all its weights from a checkpoint, so none are read here."""
     with _at("/decoder"), seeded(spec.seed, "decoder"):
         decoder_class = spec.decoder.component.load()
         if is_restored and issubclass(decoder_class, Restorable):
@@ -158,7 +158,7 @@ def trains_whole_decoder(spec: RunSpec) -> bool:
 
 
 def build_model(spec: RunSpec, encoder: Encoder, assets: Path, *, is_restored: bool = False) -> CaptioningModel:
-    """Mapper and decoder for this encoder, checked to fit each other, with what `/train/tune` does not name frozen.
+    """Mapper and decoder for this encoder. Checks that they fit, and freezes every part that `/train/tune` does not name.
 
     `is_restored` as in `build_decoder`.
     """
@@ -175,7 +175,7 @@ def build_model(spec: RunSpec, encoder: Encoder, assets: Path, *, is_restored: b
 
 
 def check_positions(spec: RunSpec, mapper: Mapper, decoder: Decoder, text_length: int = 0) -> None:
-    """Raises `IncompatibleComponents` when prefix, text and the longest caption do not fit into the decoder."""
+    """Raises `IncompatibleComponents` when prefix, text and the longest caption need more positions than there are."""
     num_tokens = max(spec.train.max_caption_tokens, spec.generate.max_tokens)
     longest = mapper.prefix_length + text_length + num_tokens
     if decoder.max_positions is None or longest <= decoder.max_positions:
@@ -185,7 +185,7 @@ def check_positions(spec: RunSpec, mapper: Mapper, decoder: Decoder, text_length
         f"a prefix of {mapper.prefix_length}, {text}and captions of up to {num_tokens} tokens need {longest} positions, "
         f'but decoder "{spec.decoder.name}" has {decoder.max_positions}.',
         fix="Lower /mapper/prefix_length, /train/max_caption_tokens or /generate/max_tokens"
-        + (", or let /context give shorter texts." if text_length else "."),
+        + (", or make the texts of /context shorter." if text_length else "."),
     )
     error.where = "/decoder"
     raise error

@@ -55,9 +55,9 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", 
 class Captioner:
     """Encoder, mapper and decoder of a trained run, ready to caption. Several threads may caption at once.
 
-    The fields are the parts themselves, to be used one by one; `with_parts` puts others in their place. Features pass
-    through the stored dtype of the run (`spec.features.dtype`), so captions are those that `capfw evaluate` writes; sampled
-    ones too, where the images' ids are given.
+    The fields are the parts themselves, for direct use; `with_parts` replaces them. Features are rounded to the stored
+    dtype of the run (`spec.features.dtype`), so the captions equal those that `capfw evaluate` writes. Sampled captions
+    are equal too if the image ids are given.
     """
 
     spec: RunSpec
@@ -68,11 +68,11 @@ class Captioner:
 
     @classmethod
     def load(cls, run_dir: Path | str, *, device: str | None = None, registry: Registry | None = None) -> Captioner:
-        """Loads the best checkpoint of a run directory; needs nothing else but frozen published weights.
+        """Loads the best checkpoint of a run directory. It needs nothing else but frozen published weights.
 
         Warns (`CapfwWarning`) when the code of a component has changed since the run began. Raises `RequestError` when the
-        directory holds no trained run, or when there is no such device here, and `RunError` when a frozen part comes out
-        other than it was trained with (another library version may initialise random weights differently).
+        directory holds no trained run, or when this machine has no such device. Raises `RunError` when a frozen part has
+        other weights than in training (another library version may initialise random weights differently).
         """
         directory = open_run(run_dir)
         spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
@@ -89,9 +89,9 @@ class Captioner:
     def with_parts(
         self, *, encoder: Encoder | None = None, mapper: Mapper | None = None, decoder: Decoder | None = None
     ) -> Captioner:
-        """A captioner with these parts in place of its own, on the same device and in eval mode; this one stays.
+        """A new captioner with these parts in place of its own, on the same device and in eval mode.
 
-        How the run standardises features is kept as long as they keep their shape.
+        It keeps the feature mean and deviation of the run if the feature shape stays the same.
         Raises `IncompatibleComponents` when the parts do not fit each other.
         """
         is_tuned = self.model.encoder is not None and encoder is None
@@ -119,11 +119,11 @@ class Captioner:
         ids: Sequence[ImageId] | None = None,
         texts: Sequence[str] | None = None,
     ) -> list[tuple[Caption, ...]]:
-        """Captions of each image, the best first (see `Generated`); `options` default to those of the run's spec.
+        """Captions of each image, best first (see `Generated`); `options` default to those of the run's spec.
 
-        Sampled captions depend on the run's seed and the image: on its id in `ids`, or on its bytes where there are none.
-        `texts` are what the decoder reads before each caption, in place of those of the run's context.
-        Raises `UnreadableSource` naming the image. For a large collection use `stream`, which goes on.
+        Sampled captions depend on the run's seed and on the image: on its id in `ids`, or on its bytes without `ids`.
+        The decoder reads `texts` before each caption, in place of the texts of the run's context. Raises
+        `UnreadableSource`, naming the image. For a large collection use `stream`, which continues after such an error.
         """
         results = []
         for _, captions in self.stream(sources, options, ids=ids, texts=texts):
@@ -140,7 +140,7 @@ class Captioner:
         ids: Iterable[ImageId] | None = None,
         texts: Iterable[str] | None = None,
     ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
-        """Each source with its captions, in order and in batches; with the error where it cannot be read."""
+        """Yields each source with its captions, in order and in batches, or with the error if it cannot be read."""
         options = options or self.spec.generate
         waiting = iter(sources)
         named, told = _Beside("ids", ids), _Beside("texts", texts)
@@ -182,7 +182,7 @@ class Captioner:
     def _batch(
         self, inputs: Tensor, sources: Sequence[Source], ids: Sequence[ImageId] | None, texts: Sequence[str] | None
     ) -> Batch:
-        """The rows as the trained part reads them: features in the stored dtype, or inputs of a tuned encoder."""
+        """The batch for the model: features rounded to the stored dtype, or inputs of a tuned encoder."""
         if self.model.encoder is None:
             stored = torch.float16 if self.spec.features.dtype == "float16" else torch.float32
             inputs = encode(self.encoder, inputs).to(stored).float()  # (B, N, D)
@@ -205,29 +205,31 @@ class Captioner:
 
 
 class _Beside(Generic[ItemT]):
-    """What is given beside the images, one each."""
+    """Values that the caller gives beside the images, one per image."""
 
     def __init__(self, what: str, items: Iterable[ItemT] | None) -> None:
         self._what, self._items = what, None if items is None else iter(items)
 
     def take(self, count: int) -> list[ItemT] | None:
-        """The next `count`; None where there are none at all."""
+        """The next `count` values; None where the caller gave none."""
         if self._items is None:
             return None
         taken = list(islice(self._items, count))
         if len(taken) < count:
-            raise RequestError(f"there are fewer {self._what} than images.", where=self._what, fix="Give one each.")
+            what = f"there are fewer {self._what} than images."
+            raise RequestError(what, where=self._what, fix="Give one per image.")
         return taken
 
     def require_end(self) -> None:
-        """Raises `RequestError` when some are left."""
+        """Raises `RequestError` when values are left."""
         if self._items is not None and list(islice(self._items, 1)):
-            raise RequestError(f"there are more {self._what} than images.", where=self._what, fix="Give one each.")
+            what = f"there are more {self._what} than images."
+            raise RequestError(what, where=self._what, fix="Give one per image.")
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """An image that somebody has opened already, as a source."""
+    """An opened image as a source."""
 
     image: Image.Image
     name: str = "the image"
@@ -239,7 +241,7 @@ class _Opened:
         return written.getvalue()
 
     def identity(self) -> None:
-        """None: it lies in memory."""
+        """None: the image is in memory."""
         return
 
 
@@ -256,20 +258,20 @@ def _warn(text: str) -> None:
 
 
 def _device(name: str | None) -> torch.device:
-    """The device of this name, or without one the GPU where there is one. Raises `RequestError` when it is not here."""
+    """The device of this name; by default the GPU, or the CPU without one. Raises `RequestError` if it does not exist."""
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as err:  # an unknown name, a build without it, none here
+    except (RuntimeError, AssertionError, NotImplementedError) as err:  # unknown name, torch without it, no such device
         raise RequestError(
-            f'there is no device "{name}" here: {next(iter(str(err).splitlines()), type(err).__name__)}',
+            f'this machine has no device "{name}": {next(iter(str(err).splitlines()), type(err).__name__)}',
             where="--device",
-            fix='Name another, such as "cpu" or "cuda:0", or none: then it is the GPU where there is one.',
+            fix='Name another, such as "cpu" or "cuda:0", or leave it out.',
         ) from err
 
 
 def _check_widths(model: CaptioningModel, device: torch.device) -> None:
-    """Sends one image's worth of zeros through the mapper: its widths are known only by what it takes and gives."""
+    """Runs the mapper on zeros for one image: only a run shows which widths it takes and returns."""
     num_tokens, dim, embed_dim = model.features.num_tokens, model.features.dim, model.as_decoder.embed_dim
     wanted = (1, model.as_mapper.prefix_length, embed_dim)
     try:
@@ -283,13 +285,13 @@ def _check_widths(model: CaptioningModel, device: torch.device) -> None:
         ) from err
     if given != wanted:
         raise IncompatibleComponents(
-            f"the mapper gives a prefix {given} for one image, where the decoder takes {wanted}.",
+            f"the mapper returns a prefix {given} for one image, but the decoder needs {wanted}.",
             fix="Build the mapper with embed_dim=decoder.embed_dim.",
         )
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The image files among `paths`, folders searched with everything below them, sorted within each folder."""
+    """The image files in `paths`. Folders are searched recursively, and the files of each are sorted."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -1,7 +1,8 @@
-"""Checkpoints: `step-N/` folders and two small files, `last.json` and `best.json`, that say which of them to use.
+"""Checkpoints: `step-N/` folders and two small files, `last.json` and `best.json`, that name one of them each.
 
-A folder holds `weights.safetensors` (what is trained, and buffers), `optimizer.pt` (read with `weights_only=True`)
-and `state.json`. Folders that are neither last nor best are deleted; a best one that is not the last keeps only its weights.
+A folder holds `weights.safetensors` (trained parameters and buffers), `optimizer.pt` (read with `weights_only=True`)
+and `state.json`. Folders that are neither last nor best are deleted. The best folder keeps no optimizer state unless it
+is also the last.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from .task import Task
 
 @dataclass(frozen=True)
 class Position:
-    """Where training stands: `step` optimizer steps are done, of which `step_in_epoch` in the current epoch.
+    """The progress of training: `step` optimizer steps are done, `step_in_epoch` of them in the current epoch.
 
-    `loss_sum` and `num_tokens` are of the steps of this epoch whose losses were read back from the device.
+    `loss_sum` and `num_tokens` count the steps of this epoch whose losses were read from the device.
     """
 
     step: int = 0
@@ -38,15 +39,15 @@ class Position:
     num_tokens: int = 0
 
     def after_a_step(self) -> Position:
-        """One optimizer step further."""
+        """The position after one more optimizer step."""
         return replace(self, step=self.step + 1, step_in_epoch=self.step_in_epoch + 1)
 
     def with_losses(self, loss_sum: float, num_tokens: int) -> Position:
-        """With the losses of some steps added."""
+        """The same position with the losses of some steps added."""
         return replace(self, loss_sum=self.loss_sum + loss_sum, num_tokens=self.num_tokens + num_tokens)
 
     def at_next_epoch(self) -> Position:
-        """At the beginning of the next epoch: this one is trained, evaluated and reported."""
+        """The beginning of the next epoch, after this one is trained, evaluated and reported."""
         return Position(step=self.step, epoch=self.epoch + 1)
 
 
@@ -101,11 +102,11 @@ class Checkpoints:
         self._prune()
 
     def move_to(self, position: Position) -> None:
-        """Records that training stands here, with the weights of the last checkpoint."""
+        """Records that training has reached `position`, with the weights of the last checkpoint."""
         write_json(self.folder / "last.json", asdict(position))
 
     def adopt(self, state: Mapping[str, Tensor]) -> None:
-        """Writes weights that were not trained here: as step 0, and the best there is."""
+        """Writes weights that were trained elsewhere, as step 0, and marks them as the best."""
         write_tensors(self.weights(0), state)
         self.mark_best(Best(step=0, score=None, evaluated_step=0))
 
@@ -115,14 +116,14 @@ class Checkpoints:
         self._prune()
 
     def resume(self, task: Task, optimizer: Optimizer, scheduler: LRScheduler) -> Position:
-        """Restores the last checkpoint; without one training begins."""
+        """Restores the last checkpoint; without one, training starts from the beginning."""
         position = self.last()
         if position is None:
             return Position()
         task.load_saved_state(self.weights(position.step))
         file = self._step_folder(position.step) / "optimizer.pt"
         try:
-            # To the CPU first: loading straight to a full GPU is how resuming runs out of memory.
+            # To the CPU first: loading directly to a full GPU can run out of memory.
             state = torch.load(file, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as err:
             raise RunError(
@@ -135,10 +136,10 @@ class Checkpoints:
         return position
 
     def require_last(self) -> None:
-        """Raises `RunError` when training was begun here and its last checkpoint cannot be found."""
+        """Raises `RunError` when training has begun in this directory but its last checkpoint is missing."""
         if self.last() is None and self.best() is not None:
             raise RunError(
-                "last.json is missing, though best.json is there: training cannot go on from its last checkpoint.",
+                "last.json is missing although best.json exists: training cannot continue from its last checkpoint.",
                 where=str(self.folder),
                 fix=f"Restore the file from a copy, or delete {self.folder} to train again from the start.",
             )

@@ -1,4 +1,4 @@
-"""Text between prefix and caption: the context is fitted to the training images, then gives each image its text."""
+"""Text between prefix and caption: fits the context to the training images, then asks it for the text of each image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FITTED = "fitted"
 
 
 def fit_context(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs]) -> dict[str, TokenRows]:
-    """The text of every image as tokens, by split; nothing where the spec has no context.
+    """The text of every image as tokens, by split; empty where the spec has no context.
 
     The first call of a run fits the context. Raises `IncompatibleComponents` when a text leaves no room for a caption.
     """
@@ -49,12 +49,12 @@ def _texts(run: Run, context: Context, model: CaptioningModel, inputs: Inputs, s
 
 
 def tokenized(model: CaptioningModel, texts: Sequence[str]) -> TokenRows:
-    """Texts as the decoder reads them before a caption: without EOS."""
+    """The texts as tokens without EOS, as the decoder reads them before a caption."""
     return TokenRows(model.as_decoder.tokenize(list(texts), end=False))
 
 
 def _features(run: Run, inputs: Inputs) -> Callable[[int], Tensor] | None:
-    """Features (N, D) of the image at a place, on the CPU; None where they are not kept, or not read."""
+    """A function that returns the features (N, D) of image i on the CPU; None if the context does not read features."""
     context = run.spec.context
     if context is None or not narrowed(context.config, ContextConfig).reads_features():
         return None

@@ -1,4 +1,4 @@
-"""Captions a split and scores the captions, and says what the scores depend on."""
+"""Captions a split, scores the captions, and records the facts on which the scores depend."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .run_directory import describe_data, versions
 def evaluate_best(
     run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts: Mapping[str, TokenRows], split: str
 ) -> Evaluation:
-    """Captions and scores the final split with the best checkpoint, and writes what it found; once per checkpoint."""
+    """Captions and scores the final split with the best checkpoint, and writes the results; once per checkpoint."""
     best = run.directory.checkpoints.best()
     assert best is not None, "training marks a checkpoint as best"
     written = Evaluation.read(run.directory.path, split)
@@ -39,7 +39,7 @@ def evaluate_best(
 
 
 class Evaluator:
-    """Captions and scores one split, as often as it is asked, with the model as it then is."""
+    """Captions and scores one split with the current weights of the model, at each call of `evaluate`."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Evaluator:
         *,
         seed: int | None = None,
     ) -> None:
-        """`seed` is that of sampled captions, the run's own when None."""
+        """`seed` is the seed of sampled captions; it defaults to the run's seed."""
         self.run, self.model, self.split = run, model, split
         self.seed = run.spec.seed if seed is None else seed
         self.reader = Reader(inputs, None, texts, seed=self.seed)
         self.metrics = build_metrics(run.spec.metrics)
 
     def evaluate(self, step: int) -> Evaluation:
-        """The captions and scores, the same in every process; `step` is that of the weights."""
+        """The captions and scores, equal in every process; `step` is the step of the weights."""
         run, samples = self.run, self.reader.inputs.samples
         captions = caption_split(
             self.model,
@@ -78,7 +78,7 @@ class Evaluator:
         )
 
     def _score(self, captions: Mapping[ImageId, tuple[Caption, ...]], samples: Sequence[Sample]) -> MetricScores:
-        """Every image is scored once, in the main process, which hands the scores to the others."""
+        """Scores every image once, in the main process, which sends the scores to the others."""
         shared: list[MetricScores | None] = [None]
         if self.run.is_main:
             shared[0] = apply_metrics(
@@ -112,7 +112,7 @@ class Evaluator:
 
 @contextmanager
 def on_device(metric: Metric, device: torch.device) -> Iterator[None]:
-    """A metric that is a torch module is on the device inside, in eval mode and without gradients, and off it after."""
+    """Moves a metric that is a torch module to the device, in eval mode and without gradients, and back to the CPU."""
     if not isinstance(metric, torch.nn.Module):
         yield
         return
@@ -126,7 +126,7 @@ def on_device(metric: Metric, device: torch.device) -> Iterator[None]:
 
 @torch.no_grad()
 def validation_loss(model: CaptioningModel, reader: Reader, batch_size: int, precision: str) -> float:
-    """Mean cross entropy per target token (nats) over every caption of the split, whatever training minimises."""
+    """Mean cross-entropy per target token (nats) over every caption of the split, for any objective."""
     model.eval()
     total, count = 0.0, 0
     order = reader.captions.lengths.argsort(kind="stable")
@@ -140,12 +140,12 @@ def validation_loss(model: CaptioningModel, reader: Reader, batch_size: int, pre
 
 
 def tokenized_captions(run: Run, model: CaptioningModel, split: str, samples: Sequence[Sample]) -> Captions:
-    """The captions of a split as tokens; those that are cut are counted and reported."""
+    """The captions of a split as tokens. Reports the number of captions that are truncated."""
     most = run.spec.train.max_caption_tokens
     captions = Captions(samples, model.as_decoder, most)
     if captions.num_truncated:
         run.observers.warn(
-            f"{split}: {captions.num_truncated} of {len(captions)} captions are cut to {most} tokens "
+            f"{split}: {captions.num_truncated} of {len(captions)} captions are truncated to {most} tokens "
             "(/train/max_caption_tokens)"
         )
     return captions

@@ -1,4 +1,4 @@
-"""What an evaluation found, and its files in the run directory."""
+"""The result of an evaluation, and its files in the run directory."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ RESULT_FOLDERS = ("candidates", "scores")
 class Evaluation:
     """The captions and scores of one split under one checkpoint.
 
-    `per_image` has, by score name, the images' values. `signature` is what must be equal before two evaluations' scores
-    may be compared.
+    `per_image` holds the value of each image, by score name. Scores of two evaluations may be compared only if their
+    `signature` is equal.
     """
 
     split: str
@@ -51,7 +51,7 @@ class Evaluation:
 
     @staticmethod
     def read(run_dir: Path | str, split: str) -> Evaluation | None:
-        """The evaluation `write` left, or None when there is none."""
+        """The evaluation in the files of `write`, or None when there are none."""
         scores_file, candidates_file = (Path(run_dir, kind, f"{split}.json") for kind in ("scores", "candidates"))
         if not scores_file.is_file():
             return None
@@ -68,18 +68,18 @@ class Evaluation:
             raise RunError(
                 f"the results of split {split} cannot be read: {err!r}",
                 where=str(scores_file),
-                fix="Delete this file and run again: the split is captioned and scored anew.",
+                fix="Delete this file and run again, to caption and score the split again.",
             ) from err
 
 
 def require_writable(folder: Path) -> None:
-    """Finds out before the work, and not after it, that its results could not be written."""
+    """Raises `RunError` before the work starts when its results could not be written."""
     try:
         for name in RESULT_FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
     except OSError as err:
         raise RunError(
-            f"the folder of the results cannot be made: {err.strerror or err}.",
+            f"the folder of the results cannot be created: {err.strerror or err}.",
             where=str(folder),
-            fix="Name another with --output (in Python: output=FOLDER).",
+            fix="Name another folder with --output (in Python: output=FOLDER).",
         ) from err

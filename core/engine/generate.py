@@ -1,4 +1,4 @@
-"""Captions a split: once per image, in batches, shared out between processes."""
+"""Captions a split: once per image, in batches that the processes share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..protocols import Batch, GenerateOptions, ImageId
 from .inputs.reader import Reader
 from .model import CaptioningModel
 
-PURPOSE = "generate"  # of the seeds of sampled captions
+PURPOSE = "generate"  # part of the seeds of sampled captions
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Caption:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """bfloat16 autocast where `precision` asks for it: "bf16", or "auto" on CUDA."""
+    """Autocast to bfloat16 if `precision` is "bf16", or "auto" on CUDA."""
     enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
@@ -32,7 +32,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def caption_batch(
     model: CaptioningModel, batch: Batch, options: GenerateOptions, *, precision: str
 ) -> list[tuple[Caption, ...]]:
-    """Captions of each row of a batch on the model's device; sampling depends on the rows' seeds alone."""
+    """Captions of each row of a batch on the model's device. Sampling depends only on the seeds of the rows."""
     with torch.inference_mode(), autocast(batch.inputs.device, precision):
         generated = model.generate(model.prefix(batch), options, batch.seeds)
     texts = model.detokenize(generated.ids)
@@ -50,7 +50,7 @@ def caption_split(
     share: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None],
 ) -> dict[ImageId, tuple[Caption, ...]]:
-    """Captions of this process's share of the split. The batches, and so the captions, are the same for any share."""
+    """Captions of this process's share of the split. The batches, and so the captions, are equal for every share."""
     model.eval()
     rank, world = share
     num_images = len(reader.inputs.samples)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end training after a checkpoint."""
+"""Lets SIGINT and SIGTERM end training after a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Interruption:
-    """Whether one of the signals has come."""
+    """A flag that is set when one of the signals arrives."""
 
     def __init__(self) -> None:
         self.is_requested = False
@@ -18,7 +18,7 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Notes the first signal; a second one acts as usual. Outside the main thread signals are left alone."""
+    """Records the first signal; a second signal acts as usual. Outside the main thread it handles no signals."""
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
         yield interruption

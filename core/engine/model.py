@@ -1,4 +1,4 @@
-"""The model: inputs -> (encoder, where it is tuned) -> standardised features -> mapper -> prefix -> decoder."""
+"""The model: inputs -> (encoder, if tuned) -> standardised features -> mapper -> prefix -> decoder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ..protocols import (
 
 
 class CaptioningModel(nn.Module):
-    """Mapper and decoder, and the encoder where it is tuned: everything that a run may train.
+    """Mapper and decoder, and the encoder if it is tuned: everything that a run may train.
 
     `feature_mean` and `feature_deviation` (D,) are 0 and 1 unless the spec standardises the features.
     """
@@ -59,13 +59,13 @@ class CaptioningModel(nn.Module):
         return cast("Decoder", self.decoder)
 
     def train(self, mode: bool = True) -> Self:
-        """Sets the mode. What is frozen stays in eval mode: dropout there is noise. A tuned encoder stays in it too.
+        """Sets the mode. Frozen modules stay in eval mode, where dropout would only add noise; so does a tuned encoder.
 
-        A module that has parameters of which none trains counts as frozen, with all below it.
+        A module is frozen if it has parameters and none of them is trained; its submodules are then frozen too.
         """
         super().train(mode)
         if self.encoder is not None:
-            self.encoder.eval()  # the statistics of its batch norms are those of its pretraining
+            self.encoder.eval()  # its batch norms keep the statistics of its pretraining
         for module in self.modules():
             parameters = list(module.parameters())
             if parameters and not any(p.requires_grad for p in parameters):
@@ -73,11 +73,11 @@ class CaptioningModel(nn.Module):
         return self
 
     def prefix(self, batch: Batch) -> Prefix:
-        """What the decoder continues: vectors (B, P, E), and the text of each row."""
+        """The prefix that the decoder continues: vectors (B, P, E), and the text of each row."""
         return Prefix(self.as_mapper(self._features(batch)), batch.text)
 
     def prefix_and_losses(self, batch: Batch) -> tuple[Prefix, dict[str, Loss]]:
-        """The prefix, and the losses of its own that the mapper has."""
+        """The prefix, and the mapper's own losses."""
         if not isinstance(self.mapper, MapperWithLosses):
             return self.prefix(batch), {}
         vectors, losses = self.mapper.forward_with_losses(self._features(batch))
@@ -88,17 +88,17 @@ class CaptioningModel(nn.Module):
         return (features - self.feature_mean) / self.feature_deviation
 
     def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
-        """Natural-log probabilities (B, T) float32 of the tokens, 0 where the mask is False."""
+        """The natural logarithm of each token's probability (B, T) float32; 0 where the mask is False."""
         return self.as_decoder.log_probs(prefix, tokens)
 
     def weighted_nll(self, prefix: Prefix, tokens: TokenBatch, weights: Tensor) -> Tensor:
-        """The sum of -weights * log_probs, weights (B, T); by the decoder's own fused way where it has one."""
+        """The scalar `-(weights * log_probs).sum()` for weights (B, T), from the decoder's fused method if it has one."""
         if isinstance(self.decoder, HasWeightedNll):
             return self.decoder.weighted_nll(prefix, tokens, weights)
         return -(weights * self.log_probs(prefix, tokens)).sum()
 
     def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
-        """Captions that continue each prefix, without gradients and in eval mode; sampling depends on the seeds (B,)."""
+        """Captions that continue each prefix, without gradients and in eval mode. Sampling depends on the seeds (B,)."""
         training = [module for module in self.modules() if module.training]
         self.eval()
         try:
@@ -109,19 +109,19 @@ class CaptioningModel(nn.Module):
                 module.training = True
 
     def detokenize(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of generated ids."""
+        """The text of generated ids."""
         return self.as_decoder.detokenize(ids)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Names and parameters the optimizer updates; tied parameters once."""
+        """Names and parameters that the optimizer updates; tied parameters appear once."""
         return ((name, p) for name, p in self.named_parameters() if p.requires_grad)
 
     def saved_state(self) -> dict[str, Tensor]:
-        """What a checkpoint holds: trainable parameters and buffers. The rest is rebuilt from the spec."""
+        """The tensors of a checkpoint: trainable parameters and buffers. The spec rebuilds the rest."""
         return saved_state(self)
 
     def load_saved_state(self, file: Path) -> None:
-        """Reads a checkpoint's weights; those of the objective are passed over.
+        """Loads the weights of a checkpoint, without those of the objective.
 
         Raises `BadCheckpoint` with the first names or shapes that differ.
         """
@@ -130,18 +130,18 @@ class CaptioningModel(nn.Module):
         self.load_state_dict(found, strict=False)
 
     def frozen_fingerprint(self) -> str:
-        """A hash of the frozen parameters: a checkpoint is only right on top of the very same ones."""
+        """A hash of the frozen parameters. A checkpoint is valid only together with exactly these."""
         holder = nn.ParameterDict(
             {name.replace(".", "/"): p for name, p in self.named_parameters() if not p.requires_grad}
         )
         return weights_fingerprint(holder)
 
 
-OBJECTIVE = "objective."  # where a checkpoint keeps the objective's weights
+OBJECTIVE = "objective."  # prefix of the objective's weights in a checkpoint
 
 
 def saved_state(module: nn.Module) -> dict[str, Tensor]:
-    """Trainable parameters and buffers of a module by name; tied parameters once."""
+    """Trainable parameters and buffers of a module by name; tied parameters appear once."""
     frozen = {name for name, p in module.named_parameters(remove_duplicate=False) if not p.requires_grad}
     tied = {name for name, _ in module.named_parameters(remove_duplicate=False)} - dict(
         module.named_parameters()
@@ -158,16 +158,16 @@ def read_state(file: Path) -> dict[str, Tensor]:
 
 
 def require_same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], file: Path) -> None:
-    """Raises `BadCheckpoint` with the first differences unless names and shapes are the same."""
+    """Raises `BadCheckpoint` with the first differences, unless names and shapes are equal."""
     differing = [f"{name} is missing" for name in expected if name not in found]
     differing += [f"{name} is not in the model" for name in found if name not in expected]
     differing += [
-        f"{name} is {tuple(found[name].shape)} and not {tuple(value.shape)}"
+        f"{name} is {tuple(found[name].shape)}, not {tuple(value.shape)}"
         for name, value in expected.items()
         if name in found and found[name].shape != value.shape
     ]
     if differing:
         raise BadCheckpoint(
             f"{file} belongs to another model: {listed(differing, 3, between='; ')}.",
-            fix="Load it with the spec it was trained with (spec.json of its run directory).",
+            fix="Use the spec of its training (spec.json in its run directory).",
         )

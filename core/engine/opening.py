@@ -1,4 +1,4 @@
-"""Opens a run: its directory and lock, the accelerator, and who is told of it."""
+"""Opens a run: its directory and lock, the accelerator, and its observers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .run_directory import RunDirectory
 
 @dataclass(frozen=True)
 class Run:
-    """What every stage of a run is given. It holds no results: a stage returns them.
+    """The objects that every stage of a run receives. It holds no results: each stage returns its own.
 
     `code`: the version of the code of each component, by "kind name".
     """
@@ -33,25 +33,25 @@ class Run:
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes."""
+        """The device on which this process computes."""
         return torch.device(self.accelerator.device)
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this is the process that writes."""
         return bool(self.accelerator.is_main_process)
 
     @property
     def share(self) -> tuple[int, int]:
-        """Number of this process, and of all."""
+        """The index of this process, and the number of processes."""
         return self.accelerator.process_index, self.accelerator.num_processes
 
     def wait(self) -> None:
-        """Waits until every process is here."""
+        """Waits until every process has reached this call."""
         self.accelerator.wait_for_everyone()
 
     def progress(self, stage: str, unit: str) -> Callable[[int, int], None]:
-        """A function that reports how many of how many units of a stage are done."""
+        """Returns a function of (done, total) that reports the progress of a stage, counted in `unit`."""
         return lambda done, total: self.observers.tell(Progress(stage, done, total, unit))
 
     def record(self, **facts: object) -> None:
@@ -67,9 +67,9 @@ def opened(
     directory: RunDirectory,
     observers: Callable[[RunDirectory], Sequence[object]],
 ) -> Iterator[Run]:
-    """A run whose directory this call has to itself. `observers` makes those of the run, once the directory is there.
+    """Yields a run with an exclusive lock on its directory. `observers` makes its observers, once the directory exists.
 
-    Raises `RunError` when another process uses the directory, or it cannot be written.
+    Raises `RunError` when another process uses the directory, or when it cannot be written.
     """
     accelerator = _accelerator(spec)
     with _locked(directory, accelerator):
@@ -79,7 +79,7 @@ def opened(
 
 @contextmanager
 def _locked(directory: RunDirectory, accelerator: Accelerator) -> Iterator[None]:
-    """The main process holds the lock for as long as all processes use the directory."""
+    """Holds the lock, in the main process, while all processes use the directory."""
     if not accelerator.is_main_process:
         accelerator.wait_for_everyone()
         yield
@@ -90,7 +90,7 @@ def _locked(directory: RunDirectory, accelerator: Accelerator) -> Iterator[None]
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that prints and writes; of several that `torchrun` started, the first."""
+    """Whether this is the process that prints and writes: the first of those that `torchrun` started."""
     return bool(PartialState().is_main_process)
 
 

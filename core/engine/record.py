@@ -1,4 +1,4 @@
-"""Losses of a few steps, left on the device until they are read back together."""
+"""Losses of a few steps. They stay on the device until they are read together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .inputs.captions import Numbers
 
 @dataclass(frozen=True)
 class ReadLosses:
-    """Means over the steps of a record: of each loss by name, and their weighted sum. The gradient norm is the last."""
+    """Means over the steps of a record: each named loss, and their weighted sum. The gradient norm is the last one."""
 
     total: float
     named: Mapping[str, float]
@@ -38,7 +38,7 @@ class Record:
         return len(self._steps)
 
     def add(self, step: Numbers, losses: Mapping[str, Loss], norm: Tensor, counts: Mapping[str, int]) -> None:
-        """Adds a step: its summed losses, its gradient norm, its numbers of tokens and rows."""
+        """Adds a step: its summed losses, its gradient norm, and its numbers of tokens and rows."""
         self._steps.append(step)
         self._losses.append(losses)
         self._norms.append(norm)
@@ -46,20 +46,20 @@ class Record:
 
     @property
     def num_rows(self) -> int:
-        """Captions, or images, of all steps."""
+        """The number of captions, or images, in all steps."""
         return sum(counts["row"] for counts in self._counts)
 
     @property
     def num_tokens(self) -> int:
-        """Target tokens of all steps."""
+        """The number of target tokens in all steps."""
         return sum(counts["token"] for counts in self._counts)
 
     def seconds(self) -> float:
-        """Time since the record was begun."""
+        """The time since the record began."""
         return max(time.perf_counter() - self._started, 1e-9)
 
     def read(self, fail: Callable[[str, int, Numbers], NoReturn]) -> ReadLosses:
-        """Waits for the device. Calls `fail("loss" or "gradient", place, rows)` at the first that is not finite."""
+        """Waits for the device. Calls `fail("loss" or "gradient", place, rows)` at the first value that is not finite."""
         names = list(self._losses[0])
         flat = [torch.stack([losses[name].sum for name in names]) for losses in self._losses]
         sums: list[list[float]] = torch.stack(flat).tolist()  # (steps, losses)

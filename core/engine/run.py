@@ -1,13 +1,13 @@
-"""`capfw run` and `capfw evaluate`. A run enters its modules in this order, each once.
+"""`capfw run` and `capfw evaluate`. A run uses these modules once each, in this order.
 
-opening      the run directory and its lock, the accelerator, who is told
-splits       the data set, read and checked
-assembling   encoder and model: parts that do not fit each other show before hours of work
-extraction   what the model reads of each image, stored or live
-context      the text that an image gets
-training     the trained part, with the val split evaluated along the way
-evaluate     captions and scores of the final split
-report       report.html
+opening      opens the run directory and its lock, the accelerator and the observers
+splits       reads and checks the data set
+assembling   builds encoder and model, so that a mismatch shows before hours of work
+extraction   makes the inputs of the model, stored features or live
+context      makes the text of each image
+training     trains, and evaluates the val split after epochs
+evaluate     captions and scores the final split
+report       writes report.html
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from .opening import Run, opened
 from .run_directory import RunDirectory, describe_data, open_run, providers, versions
 from .training import train
 
-_FREE = ("/features/store", "/features/num_workers")  # other values change no result
+_FREE = ("/features/store", "/features/num_workers")  # these options change no result
 _CHANGEABLE = ("/generate", "/metrics", "/data", "/seed")
 Stage: TypeAlias = Literal["extract", "train", "report"]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left: the evaluation of the test split, or of val where there is no test split, and where it is.
+    """The result of a run: its directory, and the evaluation of the test split, or of val where there is no test split.
 
-    `finished_at` is set where the run had been finished before and nothing was done.
+    `finished_at` is set where the run was finished already and this call did nothing.
     """
 
     run_dir: Path
@@ -58,10 +58,10 @@ class RunResult:
 def run(
     spec: RunSpec, *, registry: Registry | None = None, observers: Sequence[object] = (), until: Stage = "report"
 ) -> RunResult:
-    """Runs `spec` in its run directory, or finishes what an earlier call began there.
+    """Runs `spec` in its run directory, or continues the run of an earlier call there.
 
-    `until` stops after a stage: "extract", "train" or "report" (all). `observers` are objects with run hooks.
-    Raises `CapfwError` for everything a user can cause.
+    `until` names the last stage: "extract", "train" or "report" (all). `observers` are objects with run hooks.
+    Raises `CapfwError` for every error that a user can cause.
     """
     if until not in get_args(Stage):
         fix = f"Stages: {', '.join(get_args(Stage))}.  {suggestion(until, get_args(Stage))}"
@@ -83,7 +83,7 @@ def run(
 
 
 def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> Evaluation | None:
-    """The stages, each of which does what earlier calls have left."""
+    """Runs the stages. Each one does only the work that earlier calls have not done."""
     encoder, model = assemble(run, splits)
     inputs = extract(run, encoder, splits)
     run.record(features=describe_inputs(run, encoder, inputs), frozen_fingerprint=model.frozen_fingerprint())
@@ -104,7 +104,7 @@ def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> 
 
 
 def _begin(run: Run) -> None:
-    """Claims the directory for the spec, records what the run is made of, and reports that it begins."""
+    """Claims the directory for the spec, records plugins and code, and reports the start."""
     is_resumed = run.is_main and run.directory.claim(run.spec)
     if "plugins" not in run.directory.environment:
         run.record(plugins=providers(run.spec, run.registry), code=run.code)
@@ -113,7 +113,7 @@ def _begin(run: Run) -> None:
 
 
 def _record_data(run: Run, splits: Mapping[str, Sequence[Sample]]) -> None:
-    """Refuses data that changed since the run began."""
+    """Records the data. Raises `RunError` when it changed since the run began."""
     data = describe_data(splits)
     if not run.is_main:
         return
@@ -129,7 +129,7 @@ def _record_data(run: Run, splits: Mapping[str, Sequence[Sample]]) -> None:
 
 
 def _finished(run: Run, splits: Mapping[str, Sequence[Sample]]) -> Evaluation | None:
-    """The final evaluation when nothing is left to do."""
+    """The final evaluation of a finished run; None where work is left."""
     best, split, known = run.directory.checkpoints.best(), final_split(splits), run.directory.environment
     is_reported = (run.directory.path / "report.html").is_file() and known.get("finished_at") is not None
     if split is None or best is None or not is_reported or not known.get("is_trained"):
@@ -152,20 +152,20 @@ def evaluate_run(
 ) -> Evaluation:
     """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
 
-    `split` is the run's final one (test, else val) when None. `overrides` (JSON pointers) may change /generate, /metrics,
-    /data and /seed; the results then go to `output`, so that those of the run itself stay. They may also name another
-    /features/store, or /features/num_workers, which change no result. Paths in overrides are relative to the working
+    `split` defaults to the final split (test, else val). `overrides` (JSON pointers) may change /generate, /metrics,
+    /data and /seed; the results then go to `output`, so that those of the run itself remain. Overrides may also change
+    /features/store and /features/num_workers, which change no result. Paths in overrides are relative to the working
     directory. Raises `CapfwError`.
     """
     directory = open_run(run_dir)
     results = _output(directory.path, overrides or {}, output)
     registry = registry or Registry.discover()
-    # The paths of a resolved spec are absolute; those in overrides come from the command line. Files that training alone
-    # needed may be gone; what is read here reports itself what it lacks.
+    # The paths of a resolved spec are absolute; paths in overrides come from the command line. Files that only training
+    # needed may be gone, so they are not checked here: each component reports a missing file when it reads it.
     spec = load_spec(
         directory.path / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd(), check_files=False
     )
-    # Another seed samples other captions. The parts are built with the run's own: frozen random weights come from it.
+    # Another seed samples other captions. The parts are built with the run's own seed, which set their random weights.
     seed, spec = spec.seed, spec.model_copy(update={"seed": directory.seed})
     with opened(spec, registry, directory, lambda _: observers) as run:
         require_writable(results)
@@ -174,7 +174,7 @@ def evaluate_run(
         split = split or final_split(splits)
         if split is None or split not in splits:
             raise RequestError(
-                f"the data set has no split {split}.", where="--split", fix=f"It has {', '.join(splits)}."
+                f"the data set has no split {split}.", where="--split", fix=f"Choose one of {', '.join(splits)}."
             )
         encoder, model = assemble(run, splits)
         run.directory.check_frozen(None if model.encoder else encoder.fingerprint(), model.frozen_fingerprint())
@@ -188,7 +188,7 @@ def evaluate_run(
 
 
 def _output(run_dir: Path, overrides: Mapping[str, object], output: Path | str | None) -> Path:
-    """Where the results go. Raises `RequestError` where they would overwrite those of the run itself."""
+    """The folder of the results. Raises `RequestError` where they would overwrite the results of the run itself."""
     changed = [place for place in overrides if not place.startswith(_FREE)]
     refused = [place for place in changed if not place.startswith(_CHANGEABLE)]
     if refused:
@@ -199,6 +199,6 @@ def _output(run_dir: Path, overrides: Mapping[str, object], output: Path | str |
         raise RequestError(
             "changed options would overwrite the results of the run itself.",
             where="--set (overrides)",
-            fix="Add --output FOLDER, another than the run's own (in Python: output=FOLDER).",
+            fix="Add --output FOLDER with another folder (in Python: output=FOLDER).",
         )
     return results

@@ -1,4 +1,4 @@
-"""The run directory: who owns it, what it says of the run, and whether the run is finished."""
+"""The run directory: its lock, its spec, and the facts that it records about the run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .atomic import write_json
 from .checkpoint import Best, Checkpoints
 
 FORMAT = 2
-"""Of run directories: raised when an older one can no longer be read."""
-# Options that change where or how fast a run works, and nothing it computes: a run may be continued with others.
+"""The format of run directories. It rises when capfw can no longer read the older one."""
+# These options change where or how fast a run works, but not its results: a run may continue with other values.
 _FREE = ("/$schema", "/description", "/run_dir", "/features/store", "/features/num_workers", "/train/save_every_steps")
 _LIBRARIES = (
     "capfw",
@@ -40,7 +40,7 @@ _LIBRARIES = (
 
 
 class RunDirectory:
-    """Paths and records of one run. Use as a context manager: it is locked while in use."""
+    """Paths and records of one run. As a context manager it holds the lock of the directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,9 +60,9 @@ class RunDirectory:
             ) from err
         except OSError as err:
             raise RunError(
-                f"the run directory cannot be made, or not be written to: {err.strerror or err}.",
+                f"the run directory cannot be created or written: {err.strerror or err}.",
                 where=str(self.path),
-                fix="Choose another, in a folder where you may write.",
+                fix="Choose another in a folder where you can write.",
             ) from err
         return self
 
@@ -70,16 +70,16 @@ class RunDirectory:
         self._lock.release()
 
     def claim(self, spec: RunSpec) -> bool:
-        """Writes the resolved spec, or checks that the run begun here is the same; returns whether there was one.
+        """Writes the resolved spec, or checks that it equals the spec of the run here; returns whether there is a run.
 
-        A run that ended before it had all its features, as by an error in its spec, has nothing that could be lost: another
-        spec takes its place.
+        A run that stopped before it had all its features (because of an error in its spec) has nothing to lose: the new
+        spec replaces its spec.
         """
         if "imported" in self.environment:
             raise RunError(
-                "this run was imported: it has weights, and no training that could go on.",
+                "this run was imported: it has weights, but no training to continue.",
                 where=str(self.path),
-                fix="Caption and evaluate with it, or name it in /train/from and train in another /run_dir.",
+                fix="Use it to caption and evaluate, or name it in /train/from and train in another /run_dir.",
             )
         file, wanted = self.path / "spec.json", spec.to_json()
         if not file.is_file():
@@ -120,13 +120,13 @@ class RunDirectory:
             )
 
     def _may_be_longer(self, spec: RunSpec) -> bool:
-        """Whether the run is trained, and the spec asks for more epochs than it has had."""
+        """Whether the run is trained and the spec asks for more epochs."""
         before = json.loads((self.path / "spec.json").read_text())["train"]["epochs"]
         return bool(self.environment.get("is_trained")) and spec.train.epochs > int(before)
 
     @property
     def environment(self) -> dict[str, object]:
-        """What is known of the machine, the libraries and the data of this run; empty before it began."""
+        """The facts about the machine, the libraries and the data of this run; empty before it begins."""
         file = self.path / ENVIRONMENT
         return dict(json.loads(file.read_text())) if file.is_file() else {}
 
@@ -135,7 +135,7 @@ class RunDirectory:
         write_json(self.path / ENVIRONMENT, {**self.environment, **facts})
 
     def best_checkpoint(self) -> Best:
-        """The best checkpoint. Raises `RequestError` where there is none, as before the first evaluation."""
+        """The best checkpoint. Raises `RequestError` where there is none, before the first evaluation."""
         best = self.checkpoints.best()
         if best is None:
             raise RequestError(
@@ -147,17 +147,17 @@ class RunDirectory:
 
     @property
     def seed(self) -> int:
-        """That of the run's spec."""
+        """The seed in the run's spec."""
         return int(json.loads((self.path / "spec.json").read_text(encoding="utf-8"))["seed"])
 
     @property
     def encoder_fingerprint(self) -> str | None:
-        """That of the encoder this run was trained with; None before it had features, or where the encoder is tuned."""
+        """The fingerprint of the encoder in training; None before extraction, or where the encoder is tuned."""
         features = self.environment.get("features")
         return features.get("encoder_fingerprint") if isinstance(features, dict) else None
 
     def check_frozen(self, encoder_fingerprint: str | None, frozen_fingerprint: str) -> None:
-        """Raises `RunError` when encoder or frozen weights differ from those this run was trained with."""
+        """Raises `RunError` when the encoder or the frozen weights differ from those in training."""
         environment = self.environment
         differing = []
         if self.encoder_fingerprint not in (None, encoder_fingerprint):
@@ -166,21 +166,21 @@ class RunDirectory:
             differing.append("a frozen part of the mapper or decoder")
         if differing:
             raise RunError(
-                f"{' and '.join(differing)} differs from the one this run was trained with.",
+                f"{' and '.join(differing)} differs from the one in training: a weights file was replaced, or another "
+                "library version drew other random weights.",
                 where=str(self.path),
-                fix="The weights file was replaced, or random weights were drawn by other library versions: put back the "
-                "file, or install the versions in environment.json.",
+                fix="Restore the file, or install the versions in environment.json.",
             )
 
     def report_changed_code(self, code: Mapping[str, str], tell: Callable[[str], None]) -> None:
-        """Tells of components whose code is other than the one this run began with. Other code is no error: weights are."""
+        """Reports components whose code has changed since the run began: a notice, where other weights are an error."""
         recorded = self.environment.get("code")
         if not isinstance(recorded, dict):
             return
         if changed := changed_code(recorded, code):
             tell(
-                f"the code of {', '.join(changed)} has changed since this run began; what it computed before is not "
-                "computed anew"
+                f"the code of {', '.join(changed)} has changed since this run began; its earlier results are not "
+                "computed again"
             )
 
     def check_same_data(self, data: Mapping[str, object]) -> None:
@@ -190,12 +190,12 @@ class RunDirectory:
             raise RunError(
                 "the data set has changed since this run began (images, captions or splits).",
                 where=str(self.path),
-                fix="Choose another /run_dir for the changed data, or put the old data back.",
+                fix="Choose another /run_dir for the changed data, or restore the old data.",
             )
 
 
 def open_run(path: Path | str) -> RunDirectory:
-    """The directory of a trained run. Raises `RequestError` where there is no run, or none that is trained."""
+    """The directory of a trained run. Raises `RequestError` where there is no run, or where it is not trained."""
     directory = RunDirectory(Path(path))
     if not (directory.path / "spec.json").is_file():
         raise RequestError(
@@ -209,7 +209,7 @@ def open_run(path: Path | str) -> RunDirectory:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that numbers depend on."""
+    """Versions of Python and of the libraries that can change a result."""
     found = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
@@ -220,7 +220,7 @@ def versions() -> dict[str, str]:
 
 
 def providers(spec: RunSpec, registry: Registry) -> dict[str, dict[str, str]]:
-    """For each component of the spec ("encoder clip"), the plugin, distribution and version it comes from."""
+    """The plugin, distribution and version of each component of the spec ("encoder clip")."""
     found = {}
     for kind, component in spec.components:
         if plugin := registry.provider(kind, component.name):
@@ -247,7 +247,7 @@ def describe_data(splits: Mapping[str, Sequence[Sample]]) -> dict[str, object]:
 def _digest(samples: Sequence[Sample]) -> str:
     digest = hashlib.sha256()
     for sample in samples:
-        source = PurePath(sample.source.name).name  # the folder may move
+        source = PurePath(sample.source.name).name  # without the folder, which may move
         digest.update(json.dumps([sample.image_id, source, list(sample.references)]).encode())
     return digest.hexdigest()
 

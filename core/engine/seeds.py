@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, and on nothing else."""
+"""Random numbers that depend only on the run's seed and on their purpose."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 
 def seed_of(seed: int, *purpose: object) -> int:
-    """A seed (below 2 ** 56) for one purpose: SHA-256 of the run's seed and the words."""
+    """A seed (below 2 ** 56) for one purpose, from a SHA-256 of the run's seed and the purpose."""
     words = " ".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(words.encode()).digest()[:7], "big")
 
 
 @contextmanager
 def seeded(seed: int, *purpose: object) -> Iterator[None]:
-    """Random numbers of torch start from `seed` and `purpose` inside, and are as they were after."""
+    """Seeds torch's CPU generator from `seed` and `purpose`, and restores its state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, *purpose))
         yield

@@ -1,4 +1,4 @@
-"""The task: the model and what it minimises, as the one module that training wraps."""
+"""The task: model and objective in one module, which training wraps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .model import OBJECTIVE, CaptioningModel, read_state, require_same, saved_s
 
 
 class Task(nn.Module):
-    """One `forward(batch)` serves every combination, objective and number of processes; sampling happens inside it."""
+    """Model and objective. One `forward(batch)` serves every combination of parts; sampling happens inside it."""
 
     def __init__(self, model: CaptioningModel, objective: Objective) -> None:
         super().__init__()
@@ -33,12 +33,12 @@ class Task(nn.Module):
         return {**own, **losses}
 
     def saved_state(self) -> dict[str, Tensor]:
-        """What a checkpoint holds: that of the model, and the objective's trained weights."""
+        """The tensors of a checkpoint: the saved state of the model, and the objective's trained weights."""
         own = {f"{OBJECTIVE}{name}": value for name, value in saved_state(self.objective).items()}
         return {**self.model.saved_state(), **own}
 
     def load_saved_state(self, file: Path) -> None:
-        """Reads a checkpoint's weights, the objective's too. Raises `BadCheckpoint` when they do not fit."""
+        """Loads the weights of a checkpoint, with the objective's. Raises `BadCheckpoint` when they do not fit."""
         found = read_state(file)
         require_same(self.saved_state(), found, file)
         self.model.load_state_dict({n: v for n, v in found.items() if not n.startswith(OBJECTIVE)}, strict=False)

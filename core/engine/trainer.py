@@ -32,13 +32,13 @@ _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with
 
 
 class Stopped(RunError):
-    """Training was interrupted by a signal, after a checkpoint."""
+    """A signal stopped training, after a checkpoint was written."""
 
     exit_code = 130
 
 
 class Trainer:
-    """Trains a task on the captions of one split. Every step depends on the seed and its number alone."""
+    """Trains a task on the captions of one split. Each step depends only on the seed and on its own number."""
 
     def __init__(
         self,
@@ -78,13 +78,13 @@ class Trainer:
                     self._stop()
 
     def train_epoch(self, interruption: Interruption) -> None:
-        """The steps that are left of the current epoch."""
+        """Trains the remaining steps of the current epoch."""
         steps = self._steps_left()
         record = Record()
         for step, batches in zip(steps, self._batches(steps), strict=True):
             record.add(step, *self.step(step, batches))
             self.position = self.position.after_a_step()
-            is_stop = interruption.is_requested  # asked once: a later signal finds its checkpoint after the next step
+            is_stop = interruption.is_requested  # read once: a later signal gets its checkpoint after the next step
             is_save = self.position.step % self.settings.save_every_steps == 0 or is_stop
             if is_save or self.position.step % _RECORD_EVERY_STEPS == 0:
                 record = self._report(record)
@@ -97,10 +97,10 @@ class Trainer:
     def step(
         self, step: Numbers, batches: Sequence[tuple[Batch, bool]]
     ) -> tuple[dict[str, Loss], Tensor, dict[str, int]]:
-        """One optimizer step: losses summed over it, gradient norm (both on the device), and the denominators.
+        """One optimizer step. Returns the summed losses and the gradient norm (both on the device), and the denominators.
 
-        A loss is the sum over target tokens, or rows, divided by their number in the whole step, over all micro-batches and
-        processes; so neither padding nor accumulation nor the number of processes changes it.
+        A loss is the sum over target tokens, or rows, divided by their number in the whole step, over all micro-batches
+        and processes. So padding, accumulation and the number of processes do not change it.
         """
         accelerator = self.accelerator
         torch.manual_seed(seed_of(self.seed, "step", self.position.step, accelerator.process_index))
@@ -111,7 +111,7 @@ class Trainer:
             with _sync_only_if(number == len(batches) - 1, accelerator, self.wrapped):
                 losses: dict[str, Loss] = self.wrapped(batch)
                 terms = [loss.weight * loss.sum / counts[loss.per] for loss in losses.values() if loss.weight]
-                # Data-parallel training averages gradients over processes; the loss is a sum over them.
+                # Data-parallel training averages gradients over the processes, but the loss is a sum over them.
                 accelerator.backward(sum(terms) * accelerator.num_processes * (0.0 if is_stand_in else 1.0))
             _add(totals, losses, is_stand_in=is_stand_in)
         norm = accelerator.clip_grad_norm_(self.wrapped.parameters(), self.settings.clip_norm or math.inf)
@@ -122,7 +122,7 @@ class Trainer:
         return summed, torch.as_tensor(norm), counts
 
     def save(self) -> None:
-        """Writes a checkpoint of this step, unless there is one."""
+        """Writes a checkpoint of this step, unless it exists."""
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.position, self.task, self.optimizer, self.scheduler)
         self.accelerator.wait_for_everyone()
@@ -135,7 +135,7 @@ class Trainer:
         return plan[self.position.step_in_epoch :][:num_left]
 
     def _batches(self, steps: Sequence[Numbers]) -> Iterator[list[tuple[Batch, bool]]]:
-        """For each step this process's micro-batches; one without a caption stands in for what is not there."""
+        """This process's micro-batches of each step. True marks a stand-in: the process has no rows for it."""
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         parts = [micro_batches(step, self.settings.micro_batch_size, rank, world) for step in steps]
         groups = [
@@ -149,7 +149,7 @@ class Trainer:
             yield [(next(batches), not len(part)) for part in of_step]
 
     def _report(self, record: Record) -> Record:
-        """Reads the losses back from the device, checks them, and reports them; returns the next record."""
+        """Reads the losses from the device, checks and reports them, and returns an empty record."""
         if len(record):
             here = self.position
             losses = record.read(
@@ -176,20 +176,20 @@ class Trainer:
             f"the {what} of step {number} is not finite; its images: {listed([samples[p].image_id for p in places], 10)}.",
             where="/train",
             fix='Lower /train/lr, add /train/warmup_steps, or set /train/precision to "float32". Choose another /run_dir '
-            "for it: a run goes on with the options it began with.",
+            "for the new spec: a run cannot change its options.",
         )
 
     def _stop(self) -> NoReturn:
         raise Stopped(
             f"stopped after step {self.position.step} of {self.num_steps}; the checkpoint is in {self.checkpoints.folder}.",
-            fix="Run the same command again to go on from here.",
+            fix="Run the same command again to continue.",
         )
 
 
 def _require_row_wise(task: Task, settings: TrainSettings) -> None:
     if settings.micro_batch_size is not None and not task.as_objective.is_row_wise:
         raise ComponentError(
-            "this objective compares the rows of a batch with one another, so that smaller batches change the loss.",
+            "this objective compares the rows of a batch with one another, so micro-batches would change the loss.",
             option="objective",
             fix="Set /train/micro_batch_size to null.",
         )
@@ -203,7 +203,7 @@ def _add(totals: dict[str, Loss], losses: Mapping[str, Loss], *, is_stand_in: bo
 
 
 def make_optimizer(task: Task, settings: TrainSettings) -> Optimizer:
-    """AdamW over what is trainable, each part at its own rate; weight decay on matrices only, not on biases and norms."""
+    """AdamW over the trainable parameters, each part at its own rate. Weight decay applies to matrices only."""
     groups: list[dict[str, object]] = []
     for parameters, lr in _by_rate(task, settings):
         matrices, others = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
@@ -219,7 +219,7 @@ def make_optimizer(task: Task, settings: TrainSettings) -> Optimizer:
 
 
 def _by_rate(task: Task, settings: TrainSettings) -> Iterator[tuple[list[torch.nn.Parameter], float]]:
-    """Trainable parameters and their learning rate, tied ones once; parts of one rate stand together."""
+    """Groups trainable parameters by learning rate; tied parameters appear once."""
     rates: dict[float, dict[int, torch.nn.Parameter]] = {}
     seen: set[int] = set()
     for name, part in [*parts_of(task.model), ("objective", task.objective)]:
@@ -233,7 +233,7 @@ def _by_rate(task: Task, settings: TrainSettings) -> Iterator[tuple[list[torch.n
 
 
 def make_scheduler(optimizer: Optimizer, settings: TrainSettings, num_steps: int) -> LRScheduler:
-    """Linear warm-up and the decay the settings name, counted in optimizer steps."""
+    """The learning-rate schedule: linear warm-up, then the decay in the settings, counted in optimizer steps."""
     scheduler: LRScheduler = get_scheduler(
         _SCHEDULES[settings.schedule],
         optimizer,
@@ -245,7 +245,7 @@ def make_scheduler(optimizer: Optimizer, settings: TrainSettings, num_steps: int
 
 @contextmanager
 def _sync_only_if(is_final: bool, accelerator: Accelerator, model: torch.nn.Module) -> Iterator[None]:
-    """Gradients are exchanged between processes once per step, with the last micro-batch."""
+    """Synchronizes gradients between processes once per step, in the last micro-batch."""
     if is_final:
         yield
     else:

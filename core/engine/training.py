@@ -1,4 +1,4 @@
-"""Trains a run's model to the end, evaluating the val split along the way."""
+"""Trains a run's model to the last step, and evaluates the val split after epochs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .trainer import Trainer
 
 
 def train(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts: Mapping[str, TokenRows]) -> None:
-    """Trains to the last step. The best weights are then those of the checkpoint that `best.json` names."""
+    """Trains to the last step. `best.json` then names the checkpoint with the best weights."""
     run.directory.checkpoints.require_last()
     _standardize(run, model, inputs["train"])
     task = Task(model, build_objective(run.spec, run.device))
@@ -39,7 +39,7 @@ def train(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts:
 
 
 def _standardize(run: Run, model: CaptioningModel, inputs: Inputs) -> None:
-    """Measures mean and deviation of the training features, unless an earlier run handed its own over."""
+    """Computes mean and deviation of the training features, unless the run in `/train/from` supplied them."""
     is_handed_over = bool(model.feature_mean.any())
     if run.spec.features.standardize and not is_handed_over and isinstance(inputs, StoredFeatures):
         mean, deviation = inputs.mean_and_deviation()
@@ -58,7 +58,7 @@ def _describe(run: Run, trainer: Trainer) -> None:
     task, captions = trainer.task, trainer.reader.captions
     count = sum(p.numel() for p in task.parameters() if p.requires_grad)
     total = sum(p.numel() for p in task.parameters())
-    aside = "" if task.model.encoder is not None else " (encoder aside)"
+    aside = "" if task.model.encoder is not None else " (without the encoder)"
     run.observers.inform(
         f"training {count:,} of {total:,} parameters{aside} on {len(captions):,} captions: "
         f"{trainer.num_steps:,} steps of {run.spec.train.batch_size}"
@@ -67,7 +67,7 @@ def _describe(run: Run, trainer: Trainer) -> None:
 
 
 class EpochEnd:
-    """What happens when an epoch is trained: the val split is evaluated where that is due, and the epoch is reported."""
+    """The work at the end of an epoch: it evaluates the val split where that is due, and reports the epoch."""
 
     def __init__(
         self,
@@ -138,6 +138,6 @@ class EpochEnd:
         distinct = len(set(texts))
         if len(texts) >= 20 and distinct <= len(texts) // 20:
             self.run.observers.warn(
-                f"{evaluation.split}: only {distinct} different captions for {len(texts)} images, the commonest "
-                f'"{max(set(texts), key=texts.count)}": the model ignores the image so far'
+                f"{evaluation.split}: only {distinct} different captions for {len(texts)} images, most often "
+                f'"{max(set(texts), key=texts.count)}": the model does not use the image yet'
             )

@@ -1,4 +1,4 @@
-"""Which parameters train (`/train/tune`)."""
+"""Selects the parameters that are trained (`/train/tune`)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ PARTS = ("encoder", "mapper", "decoder")
 
 
 def set_tuned(model: CaptioningModel, tune: TuneSettings) -> None:
-    """Freezes what `tune` does not name. What a part itself leaves without gradients (the base of adapters) stays so.
+    """Freezes every parameter that `tune` does not name. Parameters that a part itself froze (under adapters) stay frozen.
 
-    Raises `ComponentError` for a name in `only` that no parameter of the part begins with.
+    Raises `ComponentError` for a prefix in `only` with which no parameter name of the part begins.
     """
     for name, part in parts_of(model):
         tuning: PartTuning | None = getattr(tune, name)
@@ -31,11 +31,7 @@ def _restrict(part: nn.Module, only: tuple[str, ...], where: str) -> None:
     for wanted in only:
         if not any(_begins(name, wanted) for name in names):
             close = nearest(wanted, {start for name in names for start in _beginnings(name)})
-            hint = (
-                f'Did you mean "{close}"?'
-                if close
-                else f"They begin with {', '.join({n.split('.')[0] for n in names})}."
-            )
+            hint = f'Did you mean "{close}"?' if close else f"Use one of {', '.join({n.split('.')[0] for n in names})}."
             error = ComponentError(f'no parameter begins with "{wanted}".', fix=hint)
             error.where = where
             raise error
@@ -54,5 +50,5 @@ def _beginnings(name: str) -> Iterator[str]:
 
 
 def parts_of(model: CaptioningModel) -> list[tuple[str, nn.Module]]:
-    """The parts of the model by name; the encoder is one where it is tuned."""
+    """The parts of the model by name, with the encoder if it is tuned."""
     return [(name, part) for name in PARTS if isinstance(part := getattr(model, name), nn.Module)]

@@ -1,4 +1,4 @@
-"""Everything a plugin author imports: protocols, config base, hooks, values, path types and errors. No torch."""
+"""Everything a plugin author imports: protocols, config bases, hooks, values, path types and errors. No torch."""
 
 from ..errors import (
     BadCheckpoint,

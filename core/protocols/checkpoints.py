@@ -1,4 +1,4 @@
-"""Weights files: read without ever running code from them, and loaded only when every key and shape fits."""
+"""Reads weights files without running code in them, and loads weights only when every key and shape fits."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NUM_SHOWN = 3
 
 
 def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
-    """State dict of a .safetensors file or a torch pickle, on the CPU, in the stored dtypes.
+    """Returns the state dict of a .safetensors file or a torch pickle, on the CPU, in the stored dtypes.
 
-    Pickles are read with `weights_only=True`, so code in one is refused and never run. A dict in which the weights
-    stand under "state_dict", "model_state_dict" or "model" is unwrapped; the "module." prefix of a parallel model goes.
+    Pickles are read with `weights_only=True`, so code in a pickle never runs. Weights under the key "state_dict",
+    "model_state_dict" or "model" are unwrapped, and the "module." prefix of a parallel model is removed.
 
-    Raises `MissingWeights` when there is no such file, and `BadCheckpoint`, naming it, when it is damaged, cut short,
-    or holds anything but named tensors.
+    Raises `MissingWeights` when there is no such file. Raises `BadCheckpoint`, naming the file, when it is damaged or
+    truncated, or holds anything but named tensors.
     """
     import torch  # the light half of a plugin imports this module
     from safetensors.torch import load_file
@@ -39,7 +39,7 @@ def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
         raise BadCheckpoint(
             f"{file} cannot be read as weights: {unreadable_reason(err)}",
             option=option,
-            fix="It is damaged, cut short, or holds more than tensors (code is never run): fetch or save it again.",
+            fix="Download or save it again. It is damaged, truncated, or holds more than tensors (its code never runs).",
         ) from err
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -59,8 +59,8 @@ def read_weights(file: Path, *, option: str = "weights") -> dict[str, Tensor]:
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], *, source: object, option: str = "weights") -> None:
     """Copies `state` into `module`, in the dtypes of `module`.
 
-    Raises `BadCheckpoint` with the first differing keys and shapes, and leaves `module` alone, unless they all match.
-    `source` is what the message calls the weights, usually their file.
+    Raises `BadCheckpoint` with the first keys and shapes that differ, and leaves `module` unchanged, unless all match.
+    `source` names the weights in the message; it is usually their file.
     """
     require_layout(state, {k: tuple(v.shape) for k, v in module.state_dict().items()}, source=source, option=option)
     module.load_state_dict(dict(state))
@@ -69,7 +69,7 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], *, source: obje
 def require_layout(
     state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, source: object, option: str = "weights"
 ) -> None:
-    """Raises `BadCheckpoint` with the first differing keys and shapes unless `state` has exactly these."""
+    """Raises `BadCheckpoint` with the first keys and shapes that differ, unless `state` has exactly these."""
     missing = [name for name in shapes if name not in state]
     unexpected = [name for name in state if name not in shapes]
     different = [
@@ -91,7 +91,10 @@ def require_layout(
 
 
 def unreadable_reason(err: Exception) -> str:
-    """The first line of a reader's error; of a pickle that torch refused, what it met, without its advice to run it."""
+    """The first line of a reader's error.
+
+    For a pickle that torch refused, the line names the object that torch met, without torch's advice to run it anyway.
+    """
     text = str(err)
     if "WeightsUnpickler error:" in text:
         text = text.partition("WeightsUnpickler error:")[2].strip()

@@ -1,4 +1,4 @@
-"""A plugin's description of a component: a light record with a config model, and where the heavy class is."""
+"""A plugin's description of a component: a light record with a config model and the location of the heavy class."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .configs import ComponentConfig
 
 @dataclass(frozen=True)
 class Component:
-    """One registered thing.
+    """One registered component.
 
     `target` ("package.model:Class") is imported only when a run needs it. `example` is the smallest configuration
-    that builds offline. `source` cites the paper or project the component comes from. `starter` holds the options that
-    `capfw init` writes when the component is chosen (none: those without a default are the user's to set), and
-    `is_recommended` lets it choose the component when the user names none.
+    that builds offline. `source` cites the paper or project that the component comes from. `starter` holds the options
+    that `capfw init` writes for the component; without it, the user sets the options that have no default. With
+    `is_recommended`, `capfw init` may choose the component when the user names none.
 
-    `revision` stands for the code of an installed release: raise it in a release that computes other values from the
-    same weights and options. In an editable or local install a hash of the sources takes its place.
+    `revision` stands for the code of an installed release. Raise it in a release that computes other values from the
+    same weights and options. In an editable or local install, a hash of the sources replaces it.
 
-    `write_example` is for a component that reads files of the user's, which `example` can only name: it writes the
+    `write_example` is for a component that reads the user's files, which `example` can only name. It writes the
     smallest such files into an empty folder and returns the configuration that reads them. The conformance kit then
-    builds that one. What it needs beyond the standard library it imports itself.
+    builds that configuration. The function itself imports any library that it needs.
 
-    `example_sources` is for an encoder whose inputs are no images: it returns the encoded bytes of three or more short,
+    `example_sources` is for an encoder whose inputs are not images. It returns the encoded bytes of three or more short,
     different examples (WAV, ...). The conformance kit gives them to the encoder in place of images.
     """
 
@@ -46,14 +46,14 @@ class Component:
     def load(self) -> type:
         """Imports the heavy half and returns its class.
 
-        Raises `PluginError` when that fails or there is no such class, and whatever `CapfwError` the module itself raises.
+        Raises `PluginError` when the import fails or there is no such class. A `CapfwError` of the module itself passes.
         """
         module_name, _, class_name = self.target.partition(":")
         try:
             loaded: object = getattr(importlib.import_module(module_name), class_name)
         except CapfwError:
             raise
-        except (Exception, SystemExit) as err:  # the module is a stranger's and may raise anything
+        except (Exception, SystemExit) as err:  # a third party's module may raise anything
             library = err.name if isinstance(err, ModuleNotFoundError) and err.name else ""
             is_own = library.partition(".")[0] == module_name.partition(".")[0]
             install = (

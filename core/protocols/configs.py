@@ -1,6 +1,7 @@
-"""The options of a component: one small base class per kind, with what the kind's options report of themselves.
+"""The options of a component: one small base class per kind.
 
-These methods let `capfw validate` find a mismatch without torch and before any weight is read.
+Its methods report facts about the options. `capfw validate` uses them to find a mismatch without torch and without
+reading any weights.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _Config = TypeVar("_Config", bound="ComponentConfig")
 
 
 class ComponentConfig(BaseModel):
-    """Options of any component: frozen, unknown keys refused, no `name` field. Derive from the base of the kind."""
+    """Options of any component: frozen, without a `name` field; unknown keys are errors. Subclass the base of your kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -46,15 +47,15 @@ class MetricConfig(ComponentConfig):
     """Options of a metric."""
 
     def needs(self) -> tuple[str, ...]:
-        """The needs besides captions ("Java", "images"). `capfw score` by itself uses only metrics without any."""
+        """The needs of the metric besides captions ("Java", "images"). By default `capfw score` uses metrics without any."""
         return ()
 
     def score_names(self) -> tuple[str, ...]:
-        """The names of the corpus scores that the metric yields."""
+        """The names of the metric's corpus scores."""
         return ()
 
     def lower_is_better(self) -> tuple[str, ...]:
-        """Of `score_names`, the scores of which less is better."""
+        """The `score_names` for which a lower value is better."""
         return ()
 
 
@@ -63,9 +64,10 @@ class DatasetConfig(ComponentConfig):
 
     @classmethod
     def for_files(cls, *, images: Path, captions: Path) -> Self | None:
-        """The options that read this captions file over this image folder, which both exist.
+        """The options with which this data set reads the captions file and the image folder. Both exist.
 
-        None when the file is of another form. `capfw init` asks every data set, and writes the options that are set.
+        Returns None when the file has another format. `capfw init` calls this on every data set, and writes the options
+        that are set.
         """
         return None
 
@@ -78,7 +80,7 @@ class ObjectiveConfig(ComponentConfig):
     """Options of an objective."""
 
     def metrics(self) -> tuple[Mapping[str, JsonValue], ...]:
-        """The metrics that the objective is handed, each as in a spec: {"name": ..., options}. The engine builds them."""
+        """The metrics that the objective needs, each as in a spec: {"name": ..., options}. The engine builds them."""
         return ()
 
 
@@ -86,11 +88,11 @@ class ContextConfig(ComponentConfig):
     """Options of a context."""
 
     def reads_features(self) -> bool:
-        """Whether `fit` or `text` reads features; such a context cannot go with a tuned encoder."""
+        """Whether `fit` or `text` reads features. Such a context cannot be combined with a tuned encoder."""
         return False
 
 
 def narrowed(config: ComponentConfig, base: type[_Config]) -> _Config:
-    """`config` as the base class of its kind, which registration has checked."""
+    """`config`, typed as the base class of its kind; registration has checked the class."""
     assert isinstance(config, base), f"{type(config).__name__} is no {base.__name__}"
     return config

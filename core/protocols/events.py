@@ -1,4 +1,4 @@
-"""What the engine tells observers of a run, one frozen record per hook."""
+"""The events of a run that observers receive: one frozen record per hook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class Progress:
-    """A stage moved on: `done` of `total` units ("images", "captions", "steps")."""
+    """A stage made progress: `done` of `total` units ("images", "captions", "steps")."""
 
     stage: str
     done: int
@@ -36,10 +36,10 @@ class Notice:
 
 @dataclass(frozen=True)
 class StepEnded:
-    """One optimizer step, or the mean of the few since the last event.
+    """One optimizer step, or the mean of the steps since the last event.
 
-    `loss` is what is minimised: the weighted sum of `losses`, each by its name, per target token (nats) or per row. `lr` is
-    the largest of the parts' learning rates, `grad_norm` that before clipping.
+    `loss` is the value that training minimises: the weighted sum of the named `losses`, per target token (nats) or per
+    row. `lr` is the largest learning rate of the parts. `grad_norm` is the norm before clipping.
     """
 
     step: int
@@ -74,7 +74,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """A run ended well; `scores` are those of the test split, or of the last split that was scored."""
+    """A run ended well; `scores` are the scores of the test split, or of the last split that was scored."""
 
     run_dir: Path
     scores: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""Annotation files of data sets: reading JSON, and finding missing images and repeated captions; messages name the place."""
+"""Annotation files of data sets: reads JSON, and finds missing images and repeated captions. Messages name the place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NUM_SHOWN = 5
 def read_json(file: Path) -> object:
     """The content of a JSON file in UTF-8, with or without a byte order mark.
 
-    Raises `DataError`, naming the file and the line where there is one, when it cannot be read or is not JSON.
+    Raises `DataError`, naming the file and, where possible, the line, when the file cannot be read or is not JSON.
     """
     try:
         return json.loads(file.read_text(encoding="utf-8-sig"))
@@ -30,9 +30,9 @@ def read_json(file: Path) -> object:
 
 
 def missing_files(folder: Path, names: Iterable[str]) -> set[str]:
-    """Those of `names`, relative to `folder`, that are not there, or are folders.
+    """The `names`, relative to `folder`, that do not exist or are folders.
 
-    Each directory is listed once: asking for 100,000 files one by one takes minutes on a network disk.
+    It lists each directory once: checking 100,000 files one by one takes minutes on a network disk.
     """
     by_parent: dict[str, set[str]] = {}
     for name in names:
@@ -48,7 +48,7 @@ def missing_files(folder: Path, names: Iterable[str]) -> set[str]:
 
 
 def warn_of_repeated_captions(samples: Iterable[Sample], *, where: str) -> None:
-    """Warns (`CapfwWarning`) of images that have one caption more than once; `where` is the file they are in.
+    """Warns (`CapfwWarning`) of images that repeat a caption; `where` is the annotation file.
 
     A data set keeps every copy, as coco-caption and the published results on Flickr8k do: all references count.
     """

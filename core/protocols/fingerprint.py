@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def weights_fingerprint(module: nn.Module, *facts: object) -> str:
     """SHA-256 (hex) over every entry of `module.state_dict()` and the `repr` of `facts` (transform, options).
 
-    Device and memory layout do not change it; names, shapes, dtypes, values and facts do.
+    It depends on names, shapes, dtypes, values and facts, not on device or memory layout.
     """
     import torch  # the light half of a plugin imports this module
 

@@ -1,4 +1,4 @@
-"""What an importer reads from another project's files."""
+"""The values that an importer reads from another project's files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForeignCheckpoint:
-    """How another project's checkpoint reads as a spec.
+    """The spec of another project's checkpoint, as far as it is known.
 
-    sections: the sections of a spec that the file itself says, or that its project is known by, as JSON values.
-    feature_dim: D of the pooled embeddings its mapper reads. needed: what the file does not say and a person must, by
-    JSON pointer, each with words that tell what to write. notices: what was assumed, and how to say otherwise.
+    sections: the sections of the spec that follow from the file or from the project, as JSON values. feature_dim: D of
+    the pooled embeddings that its mapper reads. needed: the options that the user must give, by JSON pointer, each with
+    words that explain what to write. notices: each assumption, and how to override it.
     """
 
     sections: Mapping[str, JsonValue]
@@ -29,9 +29,9 @@ class ForeignCheckpoint:
 
 @dataclass(frozen=True)
 class ForeignFeatures:
-    """Pooled embeddings (n, D) that another project made, row by row with the file names or image ids they belong to.
+    """Pooled embeddings (n, D) of another project, with the file name or the image id of each row.
 
-    One of `file_names` and `image_ids` may be empty. Where both stand, a file name counts before an id.
+    One of `file_names` and `image_ids` may be empty. Where both are given, the file name takes precedence.
     """
 
     embeddings: Tensor

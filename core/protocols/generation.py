@@ -1,4 +1,4 @@
-"""How captions are generated: one options model per method, so that an option that has no effect cannot be given."""
+"""Options of caption generation. Each method has its own model, so a spec cannot give an option without effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Options(BaseModel):
 
     max_tokens: int = Field(50, ge=1, description="Longest caption, in tokens, EOS included.")
     batch_size: int = Field(64, ge=1, description="Images captioned at once.")
-    use_cache: bool = Field(True, description="Keep keys and values of earlier positions (same captions, faster).")
+    use_cache: bool = Field(True, description="Keep the keys and values of earlier positions (same captions, faster).")
 
 
 class GreedyOptions(_Options):
@@ -22,14 +22,14 @@ class GreedyOptions(_Options):
 
     @property
     def num_captions(self) -> int:
-        """One: there is only one likeliest token."""
+        """One: greedy search has a single result."""
         return 1
 
 
 def _at_most_the_beams(num_captions: int, info: ValidationInfo) -> int:
-    num_beams = info.data.get("num_beams", num_captions)  # absent when it was wrong itself
+    num_beams = info.data.get("num_beams", num_captions)  # absent when `num_beams` itself was wrong
     if num_captions > num_beams:
-        raise ValueError(f"{num_captions} captions cannot come out of {num_beams} beams")
+        raise ValueError(f"{num_beams} beams cannot give {num_captions} captions; raise num_beams")
     return num_captions
 
 
@@ -37,7 +37,7 @@ _CaptionsOfBeams: TypeAlias = Annotated[int, AfterValidator(_at_most_the_beams)]
 
 
 class BeamOptions(_Options):
-    """Beam search; a finished caption ranks by log-probability / length ** length_penalty."""
+    """Beam search; it ranks finished captions by log-probability / length ** length_penalty."""
 
     method: Literal["beam"] = Field("beam", description="Beam search.")
     num_beams: int = Field(3, ge=2, description="Captions kept at every step.")
@@ -46,19 +46,19 @@ class BeamOptions(_Options):
 
 
 class AverageBeamOptions(_Options):
-    """ClipCap's beam search: beams rank by their mean log-probability per token, finished ones among the open."""
+    """ClipCap's beam search: it ranks finished and unfinished beams together, by mean log-probability per token."""
 
     method: Literal["average-beam"] = Field("average-beam", description="ClipCap's beam search.")
-    num_beams: int = Field(5, ge=2, description="Captions kept at every step, finished ones among them.")
-    temperature: float = Field(1.0, gt=0, description="Divides the logits the beams are ranked by.")
+    num_beams: int = Field(5, ge=2, description="Captions kept at every step, including finished ones.")
+    temperature: float = Field(1.0, gt=0, description="Divides the logits that rank the beams.")
     num_captions: _CaptionsOfBeams = Field(1, ge=1, description="Captions returned per image; at most `num_beams`.")
 
 
 class NucleusOptions(_Options):
     """Sampling from the smallest set of tokens whose probability reaches `top_p` (Holtzman et al., 2020)."""
 
-    method: Literal["nucleus"] = Field("nucleus", description="Sampling from the likeliest tokens.")
-    top_p: float = Field(0.9, gt=0, le=1, description="Probability mass that is sampled from.")
+    method: Literal["nucleus"] = Field("nucleus", description="Sampling from the most likely tokens.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Probability mass of the tokens that are sampled from.")
     temperature: float = Field(1.0, gt=0, description="Divides the logits before sampling.")
     num_captions: int = Field(1, ge=1, description="Captions sampled per image.")
 

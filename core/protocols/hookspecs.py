@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement: one per kind of component, and one per event of a run."""
+"""The hooks that a plugin may implement: one per kind of component, and one per event of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .kinds import KINDS
 
 PROJECT = "capfw"
 API_VERSION = 1
-"""Version of the plugin API. A plugin module may declare `capfw_api = 1`; any other number is refused."""
+"""Version of the plugin API. A plugin module may declare `capfw_api = 1`; the registry refuses any other number."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -25,7 +25,7 @@ class RunHooks:
 
     @hookspec
     def progressed(self, event: Progress) -> None:
-        """A stage moved on."""
+        """A stage made progress."""
 
     @hookspec
     def noticed(self, event: Notice) -> None:
@@ -50,7 +50,7 @@ class RunHooks:
 
 @hookspec
 def _components() -> list[Component]:
-    """The components of one kind that this package has."""
+    """The components of one kind in this package."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Images as users have them: opened from bytes, turned into an encoder's input, shown small. No torch, Pillow on use."""
+"""Opens images from bytes, turns them into an encoder's input, and makes thumbnails. No torch; Pillow only on use."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Box: TypeAlias = tuple[float, float, float, float]
-"""Left, top, right and bottom in pixels of the upright photo; beyond its edges where an encoder pads."""
+"""Left, top, right and bottom in pixels of the upright photo; outside its edges where an encoder pads."""
 
 
 def open_image(data: bytes, *, name: str = "the image") -> Image:
-    """Decodes to RGB with 8 bits a channel, upright as the EXIF orientation says.
+    """Decodes an image to RGB with 8 bits per channel, turned upright by its EXIF orientation.
 
-    Grey, palette, CMYK, 16-bit and 32-bit images are converted; transparent pixels lie on white. Raises `UnreadableImage`
-    naming `name` when Pillow cannot decode all of it.
+    Converts grey, palette, CMYK, 16-bit and 32-bit images. Transparent pixels are laid on white. Raises
+    `UnreadableImage`, naming `name`, when Pillow cannot decode all of the image.
     """
     from PIL import Image, ImageOps
 
@@ -43,10 +43,10 @@ def open_image(data: bytes, *, name: str = "the image") -> Image:
 
 
 def _eight_bits(image: Image) -> Image:
-    """A grey image of 16 or 32 bits as one of 8; Pillow's own conversion clips everything above 255 to white.
+    """Converts a grey image of 16 or 32 bits to 8 bits; Pillow's own conversion clips every value above 255 to white.
 
-    16 bits range over 0..65535. 32-bit integers do when they fit, floats over 0..1 or 0..255 when they fit; otherwise the
-    largest value is white.
+    White is 65535 for 16 bits; for 32-bit integers 255 or 65535, and for floats 1, 255 or 65535: the smallest that no
+    value exceeds, or else the largest value.
     """
     import numpy as np
     from PIL import Image
@@ -63,7 +63,7 @@ def _eight_bits(image: Image) -> Image:
 
 @dataclass(frozen=True)
 class CentreSquare:
-    """The part of a photo that remains when its shorter side is resized and the centre is cropped.
+    """The part of a photo that remains after a resize of the shorter side and a centre crop.
 
     `fraction`: side of the square, as a fraction of the shorter side.
     """
@@ -71,19 +71,19 @@ class CentreSquare:
     fraction: float = 1.0
 
     def __call__(self, width: int, height: int) -> Box:
-        """The square, of a photo of this size."""
+        """The square in a photo of this size."""
         side = min(width, height) * self.fraction
         left, top = (width - side) / 2, (height - side) / 2
         return left, top, left + side, top + side
 
 
 def whole_image(width: int, height: int) -> Box:
-    """All of a photo, as when both sides are resized."""
+    """All of a photo, for an encoder that resizes both sides."""
     return 0.0, 0.0, float(width), float(height)
 
 
 def padded_square(width: int, height: int) -> Box:
-    """The square around a photo whose longer side is resized, the shorter one padded."""
+    """The square around a photo, for an encoder that resizes the longer side and pads the shorter one."""
     side = max(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side
@@ -92,7 +92,7 @@ def padded_square(width: int, height: int) -> Box:
 class ImageTransform:
     """An encoder's transform: encoded bytes (PNG, JPEG, ...), or an opened RGB image, to one input (3, H, W) float32.
 
-    It holds no weights and pickles small: it travels to the processes that read images. Raises `UnreadableImage`.
+    It holds no weights and pickles small, because it travels to the processes that read images. Raises `UnreadableImage`.
     """
 
     def __init__(self, convert: Callable[[Image], Tensor], keeps: Callable[[int, int], Box] | None) -> None:
@@ -103,17 +103,17 @@ class ImageTransform:
         return self._convert(open_image(source) if isinstance(source, bytes) else source.convert("RGB"))
 
     def box(self, width: int, height: int) -> Box | None:
-        """The part of a photo of this size that reaches the encoder; None where the encoder does not tell."""
+        """The part of a photo of this size that reaches the encoder; None where the encoder does not report it."""
         return None if self._keeps is None else self._keeps(width, height)
 
 
 def image_transform(
     convert: Callable[[Image], Tensor], *, keeps: Callable[[int, int], Box] | None = None
 ) -> ImageTransform:
-    """Makes an encoder's transform of the usual function from an RGB image to pixels (3, H, W) float32.
+    """Makes an encoder's transform from a function that turns an RGB image into pixels (3, H, W) float32.
 
-    `convert` must pickle: a function at the top level of a module, or an object such as torchvision's `Compose`.
-    `keeps` gives the part of a photo that is not cropped away: `CentreSquare(fraction)`, `whole_image`, `padded_square`.
+    `convert` must pickle: use a function at the top level of a module, or an object such as torchvision's `Compose`.
+    `keeps` returns the part of a photo that is not cropped: `CentreSquare(fraction)`, `whole_image`, `padded_square`.
     """
     return ImageTransform(convert, keeps)
 

@@ -19,10 +19,9 @@ Kind: TypeAlias = Literal["encoder", "mapper", "decoder", "metric", "dataset", "
 class KindRow:
     """One kind of component.
 
-    `section` is the JSON pointer of the place in a spec that names a component of this kind, or of the list of such
-    places (`is_list`); None where no spec names one. `is_optional`: null may stand there. `default` is the
-    section that stands there when the spec has none.
-    `plural` heads lists, `with_article` begins a sentence.
+    `section` is the JSON pointer to the section of a spec that names a component of this kind, or to the list of such
+    sections (`is_list`); None where no spec names one. `is_optional`: the section may be null. `default` is the section
+    where the spec has none. `plural` heads lists, `with_article` begins a sentence.
     """
 
     name: Kind
@@ -41,7 +40,7 @@ class KindRow:
         return f"register_{self.name}s"
 
     def fragment(self, section: Mapping[str, Any]) -> str:
-        """The piece of a spec in which `section` names a component of this kind, without the outer braces."""
+        """The part of a spec in which `section` names a component of this kind, without the outer braces."""
         *around, key = (self.section or "/").split("/")[1:]
         text = f"{json.dumps(key)}: {json.dumps([section] if self.is_list else section, ensure_ascii=False)}"
         for outer in reversed(around):
@@ -49,7 +48,7 @@ class KindRow:
         return text
 
     def sections(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The values in a spec that name a component of this kind, by JSON pointer; those that are there."""
+        """The sections of a spec that name a component of this kind, by JSON pointer; absent ones are left out."""
         value: Any = document
         for key in (self.section or "/").split("/")[1:]:
             if not isinstance(value, Mapping) or key not in value:
@@ -79,4 +78,4 @@ _ROWS = (
     KindRow("context", "Contexts", "A context", "/context", parts.Context, configs.ContextConfig, is_optional=True),
 )
 KINDS: Mapping[Kind, KindRow] = {row.name: row for row in _ROWS}
-"""Every kind by its name, in the order of lists."""
+"""Every kind by its name, in the order in which lists show them."""

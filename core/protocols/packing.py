@@ -1,4 +1,4 @@
-"""Rows of unequal length without gaps: how prefix vectors, text and caption come to stand one after the other."""
+"""Packs rows of unequal length without gaps, so that prefix vectors, text and caption are contiguous."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def pack_rows(values: Tensor, mask: Tensor, *, padding: Literal["left", "right"]) -> tuple[Tensor, Tensor]:
-    """Moves what is under `mask` (B, L) together in each row, in order, and cuts off columns that no row needs.
+    """Moves the values under `mask` (B, L) together in each row, in order, and drops the columns that no row needs.
 
-    values (B, L, ...) -> (B, longest row, ...) and its mask; what was under False stands on the side of the padding.
+    values (B, L, ...) -> (B, longest row, ...) and its mask. Values where the mask is False move to the padding side.
     """
-    import torch  # here, because core.protocols is imported without it
+    import torch  # here, because core.protocols must import without torch
 
     longest = int(mask.sum(1).max()) if len(mask) else 0
     is_later = ~mask if padding == "right" else mask

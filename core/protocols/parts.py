@@ -1,9 +1,9 @@
-"""The protocols. A plugin's class satisfies one by having these methods; it inherits from nothing of ours.
+"""The protocols. A plugin's class satisfies a protocol by having its methods. It needs no base class of ours.
 
-Each is built with its config first and what the engine hands in by keyword: `Encoder(config)`,
+The constructor takes the config first, and the engine's values by keyword: `Encoder(config)`,
 `Mapper(config, features=FeatureShape, embed_dim=E)`, `Decoder(config, assets=folder)`, `Metric(config)`, `Dataset(config)`,
 `Importer(config)`, `Objective(config, metrics=built metrics)`, `Context(config, assets=folder)`.
-Constructors seed nothing and choose no device: the engine seeds before building and moves modules after.
+Constructors seed nothing and choose no device: the engine sets the seed before it builds, and moves modules afterwards.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class _ModuleMethods(Protocol):
-    """The part of `torch.nn.Module` the engine uses."""
+    """The part of `torch.nn.Module` that the engine uses."""
 
     def parameters(self, recurse: bool = True) -> Iterable[nn.Parameter]: ...
     def train(self, mode: bool = True) -> Self: ...
@@ -42,25 +42,32 @@ class _ModuleMethods(Protocol):
 
 @runtime_checkable
 class Encoder(_ModuleMethods, Protocol):
-    """An image encoder: inputs in, features out. The engine freezes it, unless `/train/tune` names it; eval mode always."""
+    """An image encoder: inputs in, features out.
+
+    The engine freezes it unless `/train/tune` names it, and always keeps it in eval mode.
+    """
 
     @property
     def feature_shape(self) -> FeatureShape:
-        """N and D of what `encode` returns."""
+        """N and D of the features that `encode` returns."""
 
     @property
     def transform(self) -> Callable[[bytes], Tensor]:
-        """Turns the bytes of one source into one input, all of one shape; for images pixels (3, H, W) float32.
+        """Turns the bytes of one source into one input. All inputs have one shape; images give pixels (3, H, W) float32.
 
-        It holds no weights, pickles small and is thread-safe: it travels to the processes that read. `image_transform` makes
-        one of a function of an RGB image. Raises `UnreadableSource` for bytes that it cannot decode.
+        The transform holds no weights, pickles small and is thread-safe, because it travels to the processes that read.
+        `image_transform` makes one from a function of an RGB image. Raises `UnreadableSource` for bytes that it cannot
+        decode.
         """
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Inputs (B, ...) -> features (B, N, D) float32, each row on its own; gradients pass where the engine wants them."""
+        """Inputs (B, ...) -> features (B, N, D) float32. Each row depends only on its own input.
+
+        It switches no gradients off: the engine decides where they flow.
+        """
 
     def fingerprint(self) -> str:
-        """A hash that changes when the weights or the transform change: a part of the feature store's key."""
+        """A hash that changes when the weights or the transform change. It is part of the feature store's key."""
 
 
 @runtime_checkable
@@ -68,7 +75,7 @@ class TransformsBatches(Protocol):
     """An encoder that can also turn many sources into inputs at once, on the device (decoding on a GPU).
 
     The engine then calls it, in the main process, in place of `transform`. Its inputs may differ a little from those of
-    `transform`: the feature store's key names the way.
+    `transform`, so the feature store's key records which of the two made them.
     """
 
     def transform_batch(self, data: list[bytes], device: torch.device) -> Tensor:
@@ -81,7 +88,7 @@ class Mapper(_ModuleMethods, Protocol):
 
     @property
     def prefix_length(self) -> int:
-        """P."""
+        """P, the number of prefix vectors per image."""
 
     def forward(self, features: Tensor) -> Tensor: ...
     def __call__(self, features: Tensor) -> Tensor: ...
@@ -92,39 +99,39 @@ class MapperWithLosses(Mapper, Protocol):
     """A mapper with losses of its own. In training the engine then calls `forward_with_losses` in place of `forward`."""
 
     def forward_with_losses(self, features: Tensor) -> tuple[Tensor, Mapping[str, Loss]]:
-        """The prefix of `forward`, and losses by name, which are added to those of the objective."""
+        """The prefix that `forward` returns, and losses by name. The engine adds them to the losses of the objective."""
 
 
 @runtime_checkable
 class Decoder(_ModuleMethods, Protocol):
     """An autoregressive language model that continues a prefix.
 
-    It reads the prefix vectors, the text of the row, whatever the decoder itself puts there, and the caption. A row
-    depends on nothing but that row, in training and in generation. Parameters that cannot be trained have requires_grad
-    False. Methods change neither the mode nor the parameters of the module: several threads may call them at once.
+    It reads, in this order, the prefix vectors, the text of the row, any text of its own (a prompt), and the caption.
+    A row depends only on itself, in training and in generation. Parameters that cannot be trained have requires_grad
+    False. Several threads may call the methods at once, so they change neither the mode nor the parameters of the module.
     """
 
     @classmethod
     def prepare(cls, config: ComponentConfig, *, captions: Iterable[str], assets: Path) -> None:
-        """Writes into the folder `assets` what must be learned from the training captions or kept with the run.
+        """Writes the files that the decoder learns from the training captions, or keeps with the run, into `assets`.
 
-        Called once, before the decoder is first built in a run; the folder exists. What the decoder needs to be built
-        again later (a tokenizer, an architecture) must be there or in a published checkpoint.
+        The engine calls it once in a run, before it first builds the decoder. The folder exists. Everything that a later
+        build needs (a tokenizer, an architecture) must be in this folder or in a published checkpoint.
         """
 
     @property
     def embed_dim(self) -> int:
-        """E."""
+        """E, the width of the decoder's input."""
 
     @property
     def max_positions(self) -> int | None:
-        """Most positions (prefix vectors + text + caption + EOS) the model can attend to; None: there is no limit."""
+        """The most positions (prefix vectors + text + caption + EOS) that the model can read; None where it has no limit."""
 
     def tokenize(self, texts: Sequence[str], *, end: bool = True) -> list[list[int]]:
-        """Token ids of each text, with EOS at the end where `end` holds; not truncated, not padded."""
+        """Token ids of each text, with EOS at the end if `end` is True; not truncated, not padded."""
 
     def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
-        """Teacher forcing: the natural-log probability of each token (B, T) float32; 0 where the mask is False.
+        """Teacher forcing: the natural logarithm of each token's probability (B, T) float32; 0 where the mask is False.
 
         The last vector before the caption predicts its first token. Gradients reach the prefix vectors.
         """
@@ -132,17 +139,17 @@ class Decoder(_ModuleMethods, Protocol):
     def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
         """Continues each row with `options.num_captions` captions.
 
-        seeds (B,) int64: row i draws all its random numbers from a stream of its own that begins at seeds[i]. A method
-        without random numbers ignores them. The engine sets eval mode before.
+        seeds (B,) int64: row i draws all its random numbers from its own stream, which is seeded with seeds[i]. A method
+        without random numbers ignores them. The engine sets eval mode before the call.
         """
 
     def detokenize(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of generated ids: special tokens left out, white space at the ends stripped."""
+        """The text of generated ids, without special tokens and without white space at either end."""
 
 
 @runtime_checkable
 class HasWeightedNll(Protocol):
-    """A decoder that computes a weighted sum of its log-probabilities faster than `log_probs` gives each of them."""
+    """A decoder that computes a weighted sum of its log-probabilities faster than `log_probs` computes each of them."""
 
     def weighted_nll(self, prefix: Prefix, tokens: TokenBatch, weights: Tensor) -> Tensor:
         """The scalar `-(weights * log_probs(prefix, tokens)).sum()` for weights (B, T), in value and in gradient."""
@@ -150,10 +157,10 @@ class HasWeightedNll(Protocol):
 
 @runtime_checkable
 class Restorable(Protocol):
-    """A decoder that can be built without its trained weights, where a checkpoint is about to supply them.
+    """A decoder that can be built without its trained weights, because a checkpoint supplies them.
 
-    The engine calls `restore` in place of the constructor where the checkpoint holds all that `/train/tune` can train;
-    without it, a finished run needs the published weights it began from even when it has trained and saved all of them.
+    The engine calls `restore` in place of the constructor where the checkpoint holds every parameter that `/train/tune`
+    can train. A decoder without it always needs its published weights, even when a finished run has saved all of them.
     """
 
     @classmethod
@@ -162,27 +169,27 @@ class Restorable(Protocol):
 
 @runtime_checkable
 class KnowsForeignNames(Protocol):
-    """A mapper or decoder that can take its weights from another project's checkpoint (`capfw import`)."""
+    """A mapper or decoder that can read its weights from another project's checkpoint (`capfw import`)."""
 
     @staticmethod
     def foreign_names(names: Iterable[str]) -> Mapping[str, str | None]:
-        """Of `names`, those that belong to this component, with its own name for each; None: known, and left out."""
+        """The entries of `names` that belong to this component, each with its own name for it; None: ignore the entry."""
 
 
 class CaptionModel(Protocol):
-    """The mapper and decoder as an objective sees them. Each row depends on nothing but that row."""
+    """The mapper and decoder as an objective sees them. Each row depends only on itself."""
 
     def log_probs(self, prefix: Prefix, tokens: TokenBatch) -> Tensor:
         """Teacher forcing: the natural logarithm of each token's probability (B, T) float32; 0 where the mask is False."""
 
     def weighted_nll(self, prefix: Prefix, tokens: TokenBatch, weights: Tensor) -> Tensor:
-        """`-(weights * log_probs).sum()` for weights (B, T), a scalar, computed without keeping all the logits."""
+        """The scalar `-(weights * log_probs).sum()` for weights (B, T), computed without keeping all logits in memory."""
 
     def generate(self, prefix: Prefix, options: GenerateOptions, seeds: Tensor) -> Generated:
-        """Captions of each row, without gradients. seeds (B,) int64: one stream of random numbers per row."""
+        """Captions of each row, without gradients. seeds (B,) int64 start one stream of random numbers per row."""
 
     def detokenize(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Text of generated ids, without special tokens."""
+        """The text of generated ids, without special tokens."""
 
 
 @runtime_checkable
@@ -195,63 +202,64 @@ class Objective(_ModuleMethods, Protocol):
 
     @property
     def is_row_wise(self) -> bool:
-        """Whether each row's terms depend on that row alone. Where False, gradient accumulation is refused."""
+        """Whether each row's terms depend on that row alone. If False, the engine refuses gradient accumulation."""
 
     def forward(self, model: CaptionModel, prefix: Prefix, batch: Batch) -> Mapping[str, Loss]:
-        """The losses of a batch, by name."""
+        """The losses of a batch by name."""
 
     def __call__(self, model: CaptionModel, prefix: Prefix, batch: Batch) -> Mapping[str, Loss]: ...
 
 
 @runtime_checkable
 class Context(Protocol):
-    """A source of text that the decoder reads between prefix and caption."""
+    """A source of text that the decoder reads between the prefix and the caption."""
 
     def fit(self, samples: Sequence[Sample], features: Callable[[int], Tensor] | None) -> None:
         """Learns from the training samples and writes the result into `assets`.
 
-        `features(i)` are the features (N, D) of sample i; None unless the config's `reads_features()`. Called once in a
-        run, after extraction. A context built later over the same `assets` gives the same texts.
+        `features(i)` returns the features (N, D) of sample i. It is None unless `reads_features()` of the config is True.
+        The engine calls `fit` once in a run, after extraction. A context built later over the same `assets` gives the
+        same texts.
         """
 
     def text(self, sample: Sample, features: Tensor | None, *, excluding: ImageId) -> str:
-        """The text for one image, from features (N, D); "" for none. It uses nothing learned from image `excluding`."""
+        """The text for one image, from features (N, D), or "". It uses nothing learned from the image `excluding`."""
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """Scores candidates against references, or against the images. Text is raw, tokenisation is the metric's.
+    """Scores candidates against references, or against the images. It receives raw text and tokenizes it itself.
 
-    A metric that is an `nn.Module` is on the engine's device while it scores, and is off it afterwards.
+    The engine moves a metric that is an `nn.Module` to its device for scoring, and away from it afterwards.
     """
 
     def score(self, captioned: Captioned) -> Scores: ...
 
     def signature(self) -> Mapping[str, str]:
-        """What the numbers depend on: tokenizer, library and version, variant. Constant, and stored beside the scores."""
+        """The facts on which the scores depend (tokenizer, library, version, variant). Constant; stored with the scores."""
 
 
 @runtime_checkable
 class Importer(Protocol):
-    """Reads files that another project wrote. Each method returns None for a file that is not that project's."""
+    """Reads files that another project wrote. Each method returns None for a file of any other project."""
 
     def checkpoint(self, shapes: Mapping[str, tuple[int, ...]], embed_dim: int | None) -> ForeignCheckpoint | None:
-        """What a checkpoint with entries of these names and shapes holds.
+        """The spec sections of a checkpoint whose entries have these names and shapes.
 
-        `embed_dim` is E of the decoder where that is known; without it, what depends on E is left out of the sections.
+        `embed_dim` is E of the decoder where it is known. Without it, the sections leave out each value that depends on E.
         """
 
     def features(self, file: Path) -> ForeignFeatures | None:
-        """The embeddings in `file`. Raises `BadCheckpoint` when it is damaged, or cannot be read without running code."""
+        """The embeddings in `file`. Raises `BadCheckpoint` when it is damaged, or when reading it would run code in it."""
 
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images with references, in splits. Building reads and checks the annotations, never the images."""
+    """Images with references, in splits. The constructor reads and checks the annotations, never the images."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Of "train", "val", "test", those this data set has."""
+        """The splits of this data set: some of "train", "val" and "test"."""
 
     def samples(self, split: str) -> Sequence[Sample]:
-        """The images of one split, always in the same order; ids are unique."""
+        """The images of one split, always in the same order, with unique ids."""

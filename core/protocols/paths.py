@@ -1,7 +1,7 @@
-"""Path types for config models: relative to the spec file, checked while the spec is validated.
+"""Path types for config models. Paths are relative to the spec file, and validation checks that they exist.
 
-The engine validates with a context: `base_dir` (the spec's folder) and `check_files` (False when an old run is
-reloaded and its data may be gone). Without a context, paths are relative to the working directory and are checked.
+The engine validates with a context: `base_dir` (the folder of the spec) and `check_files` (False when it reloads an old
+run, whose data may be gone). Without a context, paths are relative to the working directory and are checked.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _input_folder(path: Path, info: ValidationInfo) -> Path:
 
 
 def is_local_path(weights: str) -> bool:
-    """Whether `weights` is written as a path: it starts with "/", "./", "../" or "~", or ends like a weights file."""
+    """Whether `weights` is a path: it starts with "/", "./", "../" or "~", or has the suffix of a weights file."""
     return weights.startswith(("/", "./", "../", "~")) or weights in (".", "..") or weights.endswith(WEIGHT_SUFFIXES)
 
 

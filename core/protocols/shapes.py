@@ -1,4 +1,4 @@
-"""The values that pass between components, with the letters every shape comment uses.
+"""The values that pass between components, and the letters that every shape comment uses.
 
 B images or captions, N feature tokens, D feature width, P prefix length, E decoder width, T caption tokens.
 """
@@ -23,8 +23,8 @@ FeatureKind: TypeAlias = Literal["pooled", "tokens"]
 class FeatureShape:
     """Shape of one image's features: N tokens of width D; N is 1 for a pooled embedding.
 
-    `grid` (rows, columns) where the tokens are patches of the image, row by row, after `num_extra_tokens` others
-    ([CLS], registers). Raises `ValueError` when these do not add up to N.
+    `grid` (rows, columns) is given where the tokens are patches of the image, row by row. `num_extra_tokens` other tokens
+    ([CLS], registers) come first. Raises `ValueError` when these do not add up to N.
     """
 
     num_tokens: int
@@ -40,7 +40,7 @@ class FeatureShape:
             )
 
     def require_pooled(self, *, needed_by: str) -> None:
-        """Raises `IncompatibleComponents` when there is more than one token per image."""
+        """Raises `IncompatibleComponents` when an image has more than one token."""
         if self.num_tokens != 1:
             raise IncompatibleComponents(
                 f'"{needed_by}" needs one pooled embedding per image, but the encoder emits '
@@ -53,30 +53,30 @@ class FeatureShape:
 class TokenBatch:
     """Tokens of captions or of other texts, padded on the right.
 
-    ids (B, T) int64; mask (B, T) bool, True where there is a token. What stands under False is padding: it is never
-    read as input and never a target.
+    ids (B, T) int64; mask (B, T) bool, True where there is a token and False for padding. Padding is never read as input
+    and never a target.
     """
 
     ids: Tensor
     mask: Tensor
 
     def repeat(self, count: int) -> TokenBatch:
-        """Each row `count` times in a row."""
+        """Repeats each row `count` times; the copies are adjacent."""
         return TokenBatch(self.ids.repeat_interleave(count, dim=0), self.mask.repeat_interleave(count, dim=0))
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """What the decoder reads before a caption: the mapper's vectors (B, P, E), then the text of each row, if any.
+    """The decoder's input before a caption: the mapper's vectors (B, P, E), then the text of each row, if any.
 
-    The texts are tokens without EOS (`tokenize(texts, end=False)`) and may be of unequal length, also 0.
+    The texts are tokens without EOS (`tokenize(texts, end=False)`). Their lengths may differ, and may be 0.
     """
 
     vectors: Tensor
     text: TokenBatch | None = None
 
     def repeat(self, count: int) -> Prefix:
-        """Each row `count` times in a row, as for that many captions of an image."""
+        """Repeats each row `count` times, for that many captions of an image; the copies are adjacent."""
         return Prefix(
             self.vectors.repeat_interleave(count, dim=0), None if self.text is None else self.text.repeat(count)
         )
@@ -86,8 +86,8 @@ class Prefix:
 class Loss:
     """One named loss of a step: the sum over its terms, a scalar with gradients.
 
-    The trainer divides `sum` by the number of target tokens or of rows in the whole step, as `per` asks, and weights the
-    quotient with `weight`. With weight 0 the loss is only reported.
+    The trainer divides `sum` by the number of target tokens or rows (`per`) in the whole step, and multiplies the
+    quotient by `weight`. A loss of weight 0 is only reported.
     """
 
     sum: Tensor
@@ -97,13 +97,13 @@ class Loss:
 
 @dataclass(frozen=True)
 class Generated:
-    """Generated captions, image by image, the best of an image first where there are several (B * n rows).
+    """Generated captions, image by image (B * n rows). The captions of one image are sorted, best first.
 
-    Sampled captions rank by log-probability. Beams rank as their search ranks them: "beam" by log-probability / length **
-    length_penalty, "average-beam" by the mean log-probability per token.
+    Sampled captions are sorted by log-probability, and beams by the value of their search: log-probability / length **
+    length_penalty for "beam", the mean log-probability per token for "average-beam".
 
-    ids: token ids of each caption, up to and with EOS where one was produced. log_probs (B * n,) float32: the
-    model's natural-log probability of those tokens, summed, before any temperature or penalty.
+    ids: token ids of each caption, including EOS where the model produced it. log_probs (B * n,) float32: the sum of the
+    model's natural-log probabilities of those tokens, before any temperature or penalty.
     """
 
     ids: list[list[int]]
@@ -112,7 +112,7 @@ class Generated:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a data set, or whatever else an encoder reads, and its human captions."""
+    """One image of a data set, or another input of an encoder, with its human captions."""
 
     image_id: ImageId
     source: Source
@@ -122,9 +122,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Captioned:
-    """What a metric scores: one candidate and the references of every image, as raw text, under the same ids.
+    """The input of a metric: one candidate and the references of every image, as raw text, under the same ids.
 
-    `sources` are the images themselves; None where files of captions are scored.
+    `sources` are the images themselves. They are None where only files of captions are scored.
     """
 
     candidates: Mapping[ImageId, str]
@@ -132,23 +132,23 @@ class Captioned:
     sources: Mapping[ImageId, Source] | None = None
 
     def require_sources(self, *, needed_by: str) -> Mapping[ImageId, Source]:
-        """The images. Raises `DataError` where there are none."""
+        """Returns the images. Raises `DataError` where there are none."""
         if self.sources is None:
             raise DataError(
-                f"metric {needed_by} reads the images, and files of captions have none.",
-                fix="Leave it out here, or score a run with `capfw evaluate`.",
+                f"metric {needed_by} needs the images, but a file of captions has none.",
+                fix="Leave the metric out, or score a run with `capfw evaluate`.",
             )
         return self.sources
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The data of one step, on the device: row i of every field belongs together.
+    """The data of one step, on the device. Row i is the same row in every field.
 
-    A row is a caption or an image, as the objective asks. inputs: stored features (B, N, D) or live inputs. tokens: the
-    target tokens of each row's caption; of a row that is an image, those of one of its captions, drawn anew each epoch.
-    text: the tokens of the row's context, None where there is no context. seeds (B,) int64, on the CPU: the noise of a row,
-    which depends on the run's seed, the step and the image.
+    A row is a caption or an image: the objective decides. inputs: stored features (B, N, D) or live inputs. tokens: the
+    target tokens of each row's caption. Where a row is an image, they are those of one of its captions, drawn again in
+    each epoch. text: the tokens of each row's context; None where there is no context. seeds (B,) int64, on the CPU: the
+    seed of each row's noise, which depends on the run's seed, the step and the image.
     """
 
     samples: Sequence[Sample]
@@ -160,10 +160,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a metric found: one value per score name for the corpus, and one per image where the metric has them.
+    """The result of a metric: one value per score name for the corpus, and one per image where the metric has them.
 
-    `details`: what the metric found out about the corpus and the values depend on (document frequencies). It is stored
-    beside the signature.
+    `details` are facts about the corpus on which the values depend (document frequencies). They are stored with the
+    signature.
     """
 
     corpus: Mapping[str, float]

@@ -15,23 +15,23 @@ from .shapes import ImageId
 
 
 class Shares(ComponentConfig):
-    """How images without splits are divided. An image's share hangs on its id and `seed`, not on the other images."""
+    """The division of images into splits. An image's split depends on its id and `seed`, not on the other images."""
 
-    val: float = Field(0.1, ge=0, lt=1, description="Share of the images for validation; 0 leaves the split out.")
-    test: float = Field(0.1, ge=0, lt=1, description="Share of the images for the test; 0 leaves the split out.")
-    seed: int = Field(0, ge=0, description="Another seed divides the images in another way.")
+    val: float = Field(0.1, ge=0, lt=1, description="Share of the images in the validation split; 0: no such split.")
+    test: float = Field(0.1, ge=0, lt=1, description="Share of the images in the test split; 0: no such split.")
+    seed: int = Field(0, ge=0, description="Seed of the division; another seed gives other splits.")
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> Self:
         if self.val + self.test >= 1:
-            raise ValueError(f"val and test together take {self.val + self.test:g} of the images: leave some to train.")
+            raise ValueError(f"val and test add up to {self.val + self.test:g}: lower them, to leave training images")
         return self
 
     def divide(self, image_ids: Sequence[ImageId], *, where: str) -> dict[str, list[ImageId]]:
-        """The ids of train, val and test, each in the order given; one image at least is in each.
+        """The ids of train, val and test, each in the order given. Each split with a share has at least one image.
 
-        Each id has a place in 0..1, a SHA-256 of seed and id: test comes first, then val, then train. Raises
-        `DataError`, naming `where`, when the images are too few.
+        Each id has a place in 0..1, a SHA-256 of seed and id. The lowest places are the test split, the next val, the
+        rest train. Raises `DataError`, naming `where`, when there are too few images.
         """
         places = {i: int(hashlib.sha256(f"{self.seed} {i}".encode()).hexdigest(), 16) / 2**256 for i in image_ids}
         ranked = sorted(image_ids, key=places.__getitem__)

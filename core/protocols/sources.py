@@ -1,4 +1,4 @@
-"""Sources: what has bytes. A file, or bytes in memory; a data set may bring others (a member of a tar, an object's key)."""
+"""Sources of bytes: a file, or bytes in memory. A data set may add others (a member of a tar, an object's key)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..errors import UnreadableSource
 
 @runtime_checkable
 class Source(Protocol):
-    """The encoded bytes of one sample (JPEG, WAV, ...). A source pickles: processes that read samples receive it."""
+    """The encoded bytes of one sample (JPEG, WAV, ...). A source must pickle: the processes that read samples receive it."""
 
     @property
     def name(self) -> str:
-        """Names the source in messages, and in the record of the data: a path, a key, a member."""
+        """The name of the source in messages and in the record of the data: a path, a key, a member."""
 
     def read(self) -> bytes:
         """All bytes. Raises `UnreadableSource`."""
 
     def identity(self) -> tuple[str | int, ...] | None:
-        """Something cheap that changes whenever the bytes may have changed; None where only reading tells.
+        """A cheap value that changes whenever the bytes may have changed; None where only reading can show that.
 
-        A source whose identity is unchanged is not read again. Raises `UnreadableSource`.
+        The engine does not read a source again while its identity is unchanged. Raises `UnreadableSource`.
         """
 
 
@@ -46,7 +46,7 @@ class FileSource:
             raise UnreadableSource(f"cannot be read: {err.strerror or err}", where=self.name) from err
 
     def identity(self) -> tuple[str | int, ...]:
-        """Path, inode, size, and the times of change."""
+        """Path, inode, size, and the times of modification and change."""
         try:
             stat = self.path.stat()
         except OSError as err:
@@ -66,5 +66,5 @@ class MemorySource:
         return self.data
 
     def identity(self) -> None:
-        """None: the bytes are here to be read."""
+        """None: reading bytes in memory costs nothing."""
         return

@@ -1,4 +1,4 @@
-"""Finds plugins, checks what they hand in, looks components up, and tells the versions of their code."""
+"""Finds plugins, checks their components, looks components up, and reports the versions of their code."""
 
 from .code_version import changed_code, code_of, code_version
 from .registry import PluginStatus, Registry, State, brief

@@ -24,15 +24,15 @@ UNKNOWN = "unknown"
 
 
 def code_version(component: Component) -> str:
-    """The version of the component's code: equal texts mean equal arithmetic, as far as it can be known.
+    """The version of the component's code. Equal texts mean equal results, as far as the code shows it.
 
-    A component of an installed release has `"DISTRIBUTION revision N"`, with the number that it declares, so that an
-    upgrade alone changes nothing. Any other (an editable or local install, a checkout, a script, a plugin object) has
-    `"code HASH"`: over the Python sources of the folder of its target, and over the modules that these import from
-    their own top-level package and from the plugins of capfw. Comments, docstrings and formatting do not count; the
-    minor version of Python does. `"unknown"` is the version of a class without any source.
+    A component of an installed release has `"DISTRIBUTION revision N"` with its declared revision, so an upgrade alone
+    changes nothing. Any other component (an editable or local install, a checkout, a script, a plugin object) has
+    `"code HASH"`. The hash covers the Python sources in the folder of its target, and the modules that they import from
+    their own top-level package and from the plugins of capfw. Comments, docstrings and formatting do not change it, but
+    the minor version of Python does. A class without source has `"unknown"`.
 
-    The sources are read from the disk, not from the memory of the process: edit a plugin, then start a new process.
+    The sources are read from the disk, not from memory, so start a new process after you edit a plugin.
     Raises `PluginError` when a source cannot be read.
     """
     module, _, class_name = component.target.partition(":")
@@ -52,7 +52,7 @@ def code_version(component: Component) -> str:
 
 
 def code_of(components: Iterable[tuple[Kind, Component]]) -> dict[str, str]:
-    """The code version of each component, by "kind name", as a run records it. `RunSpec.components` has those of a spec.
+    """The code version of each component, by "kind name", as a run records it. Pass `RunSpec.components` for a spec.
 
     Raises `PluginError` as `code_version` does.
     """
@@ -60,22 +60,22 @@ def code_of(components: Iterable[tuple[Kind, Component]]) -> dict[str, str]:
 
 
 def changed_code(recorded: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The components ("encoder clip") whose code is another than the recorded one, sorted.
+    """The components ("encoder clip") whose code differs from the recorded code, sorted.
 
-    A component that only one side names is left out: there is nothing to compare.
+    A component that only one side names is left out.
     """
     return sorted(name for name in recorded.keys() & now.keys() if recorded[name] != now[name])
 
 
 def _file_of(module: str) -> Path | None:
-    """The file of a module (of a package, its `__init__.py`), found without importing it or its parents."""
+    """The file of a module (for a package, its `__init__.py`), found without importing it or its parents."""
     if module == "__main__":
         script = getattr(sys.modules[module], "__file__", None)
         return Path(script).resolve() if script and Path(script).is_file() else None
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # a module made by hand has no spec
+    except (ImportError, ValueError):  # a module that was created in memory has no spec
         return None
     if spec is None:
         return None
@@ -85,15 +85,15 @@ def _file_of(module: str) -> Path | None:
         bases = [Path(location, *rest) for location in spec.submodule_search_locations]
         places = [base / "__init__.py" for base in bases]
         places += [base.with_name(base.name + suffix) for base in bases if rest for suffix in all_suffixes()]
-    # The folder is resolved and not the file: an installer may have linked each file to its cache.
+    # Resolve the folder, not the file: an installer may have linked each file to its cache.
     return next((place.parent.resolve() / place.name for place in places if place.is_file()), None)
 
 
 def _release_that_owns(file: Path) -> str | None:
-    """The distribution that installed this file, when it came as a release; None for a local or unpublished one."""
+    """The distribution that installed this file as a release; None for a local or unpublished install."""
     for distribution in importlib.metadata.distributions():
         site = Path(str(distribution.locate_file(""))).resolve()
-        # The text is searched, and not parsed: that takes 20 ms in an environment of 100 packages.
+        # Searching the text takes 20 ms in an environment of 100 packages; parsing it takes longer.
         if file.is_relative_to(site) and f"\n{file.relative_to(site).as_posix()}," in (
             "\n" + (distribution.read_text("RECORD") or "")
         ):
@@ -103,7 +103,7 @@ def _release_that_owns(file: Path) -> str | None:
 
 
 def _is_release(direct_url: str | None) -> bool:
-    """Whether an install came from an index or a built archive, and not from a folder or a commit (PEP 610)."""
+    """Whether an install came from an index or a built archive, not from a folder or a commit (PEP 610)."""
     try:
         return direct_url is None or "archive_info" in json.loads(direct_url)
     except (ValueError, TypeError):
@@ -111,7 +111,7 @@ def _is_release(direct_url: str | None) -> bool:
 
 
 def _source_of_class(module: str, class_name: str) -> str | None:
-    """The source of a class without a file, or of its methods (a notebook has these); None when there is none."""
+    """The source of a class without a file, or of its methods (as in a notebook); None when there is none."""
     found = getattr(sys.modules.get(module), class_name, None)
     if not isinstance(found, type):
         return None
@@ -127,7 +127,7 @@ def _source_of_class(module: str, class_name: str) -> str | None:
 
 
 def _forms(module: str, file: Path) -> dict[str, str]:
-    """The normal form of every module that counts for a target, by the module's dotted name."""
+    """The normal form of every module that the hash of a target covers, by dotted name."""
     forms: dict[str, str] = {}
     waiting = dict(_beside(module, file))
     while waiting:
@@ -141,7 +141,7 @@ def _forms(module: str, file: Path) -> dict[str, str]:
 
 
 def _beside(module: str, file: Path) -> Iterator[tuple[str, Path]]:
-    """The target's module and the other sources of its folder; a module outside any package stands alone."""
+    """The target's module and the other sources in its folder; without a package, only the module."""
     yield module, file
     package = module if file.name == "__init__.py" else module.rpartition(".")[0]
     if package:
@@ -150,13 +150,13 @@ def _beside(module: str, file: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _counts(imported: str, target: str) -> bool:
-    """Whether an imported module is the component's own code: of its top-level package, or of the plugins of capfw."""
+    """Whether an imported module counts as the component's code: in its top-level package, or in the plugins of capfw."""
     top = imported.partition(".")[0]
     return imported.startswith(f"{PROJECT}.plugins.") if top == PROJECT else top == target.partition(".")[0]
 
 
 def _modules_of(imported: str, *, importer: str) -> dict[str, Path]:
-    """The modules that an import brings in: one file, or a whole folder unless the importer is inside it."""
+    """The modules of an import: one file, or a whole folder unless the importer is inside it."""
     file = _file_of(imported)
     if file is None:
         return {}
@@ -167,7 +167,7 @@ def _modules_of(imported: str, *, importer: str) -> dict[str, Path]:
 
 
 def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
-    """The dotted names of the modules that a source imports, wherever in it the import stands."""
+    """The dotted names of the modules that a source imports, at any place in it."""
     tree = _parsed(source)
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Import):
@@ -176,7 +176,7 @@ def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
             parents = module.split(".")
             above = parents[: max(0, len(parents) - node.level + is_package)] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            for alias in node.names:  # a name may be a module of its own, or be defined in the package
+            for alias in node.names:  # a name may be a module, or be defined in the package
                 part = f"{base}.{alias.name}"
                 yield part if _counts(part, module) and _file_of(part) else base
 
@@ -186,15 +186,15 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as err:
         raise PluginError(
-            f"this source of a component cannot be read: {err.strerror or err}.",
+            f"this source file of a component cannot be read: {err.strerror or err}.",
             where=str(path),
-            fix="Make it readable, or reinstall the package it belongs to.",
+            fix="Make it readable, or reinstall its package.",
         ) from err
 
 
 def _parsed(source: bytes) -> ast.Module | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an invalid escape is the author's affair
+        warnings.simplefilter("ignore")  # an invalid escape concerns only the plugin's author
         try:
             return ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -202,7 +202,7 @@ def _parsed(source: bytes) -> ast.Module | None:
 
 
 class _Bare(ast.NodeTransformer):
-    """Drops the statements that do nothing: docstrings, other lone strings, `pass`."""
+    """Removes the statements without effect: docstrings, other string statements, `pass`."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -213,7 +213,7 @@ class _Bare(ast.NodeTransformer):
 
 
 def _normal_form(source: bytes | str) -> str:
-    """The source without what changes nothing. What is no Python (a compiled module, an old template) stays as it is."""
+    """The source without statements, comments and layout that change nothing. Text that is not Python stays unchanged."""
     as_bytes = textwrap.dedent(source).encode() if isinstance(source, str) else source
     tree = _parsed(as_bytes)
     try:

@@ -1,4 +1,4 @@
-"""Imports what an entry point names, and gives in words the cause when that fails."""
+"""Imports the object that an entry point names, and describes the cause of a failure."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..errors import PluginError, suggestion
 
 
 def stdout_aside() -> contextlib.redirect_stdout[TextIO]:
-    """Inside, prints go to stderr, so that what a plugin prints does not mix with results."""
+    """Redirects prints to stderr, so that the output of a plugin does not mix with results."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
 def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[Distribution, str]]]:
-    """The entry points of a group, by name, and the distributions whose list of them cannot be read, with the cause."""
+    """The entry points of a group, sorted by name, and each distribution with unreadable entry points and the cause."""
     try:
         return sorted(importlib.metadata.entry_points(group=group), key=lambda point: point.name), []
-    except Exception:  # one malformed entry_points.txt, of whatever package, and Python gives none at all
+    except Exception:  # after one malformed entry_points.txt, in any package, Python returns no entry points at all
         points, unreadable, seen = [], [], set()
     for distribution in importlib.metadata.distributions():
-        if distribution.name in seen:  # an older copy, further down the path
+        if distribution.name in seen:  # an older copy, later on the path
             continue
         seen.add(distribution.name)
         try:
@@ -39,7 +39,7 @@ def find_entry_points(group: str) -> tuple[list[EntryPoint], list[tuple[Distribu
 
 
 def load(point: EntryPoint) -> object:
-    """The module or attribute an entry point names. Raises `PluginError` with the cause in words."""
+    """The module or attribute that an entry point names. Raises `PluginError` with the cause in words."""
     try:
         module_name, attribute = point.module, point.attr
     except AttributeError as err:
@@ -56,18 +56,18 @@ def load(point: EntryPoint) -> object:
         raise
     except ModuleNotFoundError as err:
         raise PluginError(_what_is_missing(err, module_name)) from err
-    except BaseException as err:  # a stranger's module may raise anything, SystemExit too
+    except BaseException as err:  # a third party's module may raise anything, even SystemExit
         raise PluginError(f"importing {module_name} failed: {in_words(err)}") from err
     return loaded
 
 
 def in_words(err: BaseException) -> str:
-    """What was raised, and in which line; a `PluginError` is words already."""
+    """The type, message and line of an exception; for a `PluginError`, only the message."""
     if isinstance(err, PluginError):
         return str(err)
     try:
         text = str(err)
-    except Exception:  # a stranger's `__str__`, or one that no longer finds what it would tell
+    except Exception:  # a third party's `__str__` may fail
         text = ""
     said = f"{type(err).__name__}: {text}" if text else type(err).__name__
     frames = [f for f in traceback.extract_tb(err.__traceback__) if "importlib" not in f.filename]
@@ -85,10 +85,10 @@ def _what_is_missing(err: ModuleNotFoundError, module_name: str) -> str:
     if f"{module_name}.".startswith(f"{missing}."):
         return f"its entry point names the module {module_name}, but there is no {missing}; reinstall the package"
     if library == module_name.partition(".")[0]:
-        return f"its own module {missing} is not there; reinstall the package"
+        return f"its own module {missing} is missing; reinstall the package"
     if library == "capfw":
         version = importlib.metadata.version("capfw")
-        return f"it needs {missing}, which capfw {version} does not have: install versions of the two that fit"
+        return f"it needs {missing}, which capfw {version} does not have: install a version that fits capfw {version}"
     if library != missing and importlib.util.find_spec(library):
         return f'it needs {missing}, which the installed library "{library}" does not have: pip install -U {library}'
     return f'it needs the library "{library}", which is not installed: pip install {library}'

@@ -1,4 +1,4 @@
-"""What a plugin may hand in: its hooks and its components are checked before anything uses them."""
+"""Checks the hooks and components of a plugin before anything uses them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TARGET = re.compile(r"[\w.]+:\w+")
 
 
 def check_api(loaded: object) -> None:
-    """Raises `PluginError` when the plugin declares a plugin API other than ours."""
+    """Raises `PluginError` when the plugin declares another version of the plugin API."""
     wanted = getattr(loaded, "capfw_api", API_VERSION)
     if wanted == API_VERSION and not isinstance(wanted, bool):
         return
     if not isinstance(wanted, int) or isinstance(wanted, bool):
         raise PluginError(f"its capfw_api is {wanted!r:.40}, not a whole number such as {API_VERSION}")
     remedy = "upgrade capfw" if wanted > API_VERSION else "upgrade the plugin"
-    raise PluginError(f"it needs capfw plugin API {wanted}, and this is {API_VERSION}: {remedy}")
+    raise PluginError(f"it needs capfw plugin API {wanted}, but this capfw has {API_VERSION}: {remedy}")
 
 
 def hooks_of(manager: pluggy.PluginManager, loaded: object) -> list[str]:
@@ -45,13 +45,13 @@ def hooks_of(manager: pluggy.PluginManager, loaded: object) -> list[str]:
 
 
 def check_hooks(manager: pluggy.PluginManager, loaded: object) -> None:
-    """Raises `PluginError` for what pluggy lets pass: hooks that are misspelt, unmarked, or not there at all."""
+    """Raises `PluginError` for hooks that are misspelt, unmarked or absent, which pluggy accepts."""
     implemented = hooks_of(manager, loaded)
     for row in KINDS.values():
         if hasattr(loaded, row.hook) and row.hook not in implemented:
             raise PluginError(f"{row.hook} is not marked: write @hookimpl above it")
     if not implemented:
-        raise PluginError("it implements no hook; its entry point must name the module that does")
+        raise PluginError("it implements no hook; its entry point must name the module with the hooks")
     for name in implemented:
         if name not in HOOKS:
             raise PluginError(f'no hook is called "{name}". {suggestion(name, HOOKS)}'.rstrip())
@@ -66,20 +66,20 @@ def _implementations(manager: pluggy.PluginManager, loaded: object) -> list[plug
 
 
 def kinds_of(names: Iterable[str]) -> tuple[str, ...]:
-    """The kinds that hooks of these names are for, misspelt ones too; "observer" stands for the hooks of a run."""
+    """The kinds of the hooks with these names, even misspelt ones; "observer" stands for the hooks of a run."""
     hooks = {nearest(name, HOOKS) if name.startswith("register_") else name for name in names}
     kinds = [row.name for row in KINDS.values() if row.hook in hooks]
     return (*kinds, *["observer"] * any(name in hooks for name in RUN_HOOKS))
 
 
 def ask(manager: pluggy.PluginManager, kind: Kind) -> list[Component]:
-    """The components of one kind, each checked, that the only plugin of `manager` registers. Raises `PluginError`."""
+    """The checked components of one kind from the only plugin of `manager`. Raises `PluginError`."""
     hook_name = KINDS[kind].hook
     try:
         answers = getattr(manager.hook, hook_name)()
     except (KeyboardInterrupt, PluginError):
         raise
-    except BaseException as err:  # a stranger's code may raise anything
+    except BaseException as err:  # third-party code may raise anything
         raise PluginError(f"{hook_name}() raised {in_words(err)}") from err
     answer = answers[0] if answers else None  # pluggy leaves None out
     if not isinstance(answer, Sequence) or not all(isinstance(item, Component) for item in answer):
@@ -120,7 +120,7 @@ def _words_for(config: object) -> str:
 
 
 def _check_example(what: str, example: ComponentConfig) -> None:
-    """Calls what other components' errors and lists call, so that a fault in it stays with this plugin."""
+    """Calls the methods that lists and error messages call later, so that only this plugin fails if one is broken."""
     try:
         example.model_dump(mode="json", warnings=False)
         wrong = list(_wrong_answers(example))
@@ -131,7 +131,7 @@ def _check_example(what: str, example: ComponentConfig) -> None:
 
 
 def _wrong_answers(example: ComponentConfig) -> Iterator[str]:
-    """The methods of the kind's config base that answer with something else than their signature has."""
+    """A message for each method of the kind's config base that returns another type than its signature."""
     if isinstance(example, EncoderConfig) and (features := example.emitted_features()) not in _FEATURES:
         yield f'emitted_features() must be "pooled", "tokens" or None, not {features!r:.60}'
     if isinstance(example, MapperConfig) and (features := example.required_features()) not in _FEATURES:

@@ -1,4 +1,4 @@
-"""Finds plugins, looks components up by kind and name, and explains what went wrong. An object, not a global."""
+"""Finds plugins, looks components up by kind and name, and explains failures. An object, not a global."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .loading import find_entry_points, in_words, load, stdout_aside
 from .registration import ask, check_api, check_hooks, hooks_of, kinds_of
 
 State: TypeAlias = Literal["ok", "clash", "broken", "skipped"]
-_NUM_SHOWN = 300  # characters of a cause where it is only mentioned
+_NUM_SHOWN = 300  # characters of a cause in the error of another component
 
 
 @dataclass(frozen=True)
 class PluginStatus:
-    """One plugin as it was found.
+    """The state of one plugin.
 
-    `kinds` are the kinds of component it has hooks for ("observer": hooks of a run), none when it never got as far;
-    `components` are those that can be used, as "kind name". `cause` says what is wrong with a "broken" plugin, and
-    which names of a "clash" another plugin claims as well. A "skipped" one was not imported.
+    `kinds` are the kinds of component for which it has hooks ("observer": hooks of a run); they are empty when it failed
+    before. `components` are its usable components, as "kind name". `cause` describes the fault of a "broken" plugin, or
+    the names in a "clash" that another plugin also claims. A "skipped" plugin was not imported.
     """
 
     name: str
@@ -41,7 +41,7 @@ class PluginStatus:
 
 @dataclass
 class _Plugin:
-    """A plugin while it is being registered."""
+    """A plugin during its registration."""
 
     name: str
     distribution: str = ""
@@ -68,10 +68,10 @@ class _Plugin:
 
 
 class Registry:
-    """The components of some plugins. `Registry.discover()` finds the installed ones; `Registry([mine])` has only mine.
+    """The components of plugins. `Registry.discover()` finds installed plugins; `Registry([mine])` has only `mine`.
 
-    `plugins` are modules or objects with hook implementations. One that breaks is kept in `plugins` with its cause and
-    stops only what needs it.
+    `plugins` are modules or objects with hook implementations. A broken plugin stays in `plugins` with its cause, and
+    stops only the work that needs it.
     """
 
     def __init__(self, plugins: Iterable[object] = ()) -> None:
@@ -85,9 +85,9 @@ class Registry:
     def discover(cls, *, only: Collection[str] | None = None, skip: Collection[str] = ()) -> Registry:
         """Loads the entry points of group "capfw".
 
-        `only` and `skip` hold entry point or distribution names; without `only`, the environment variable CAPFW_PLUGINS
-        (names with commas between) decides; empty is as good as not set. Raises `PluginError` for a name that is no
-        plugin's.
+        `only` and `skip` hold names of entry points or distributions. `only` defaults to the environment variable
+        CAPFW_PLUGINS (names with commas between); an empty variable counts as unset. Raises `PluginError` for a name that
+        no plugin has.
         """
         from_environment = {name.strip() for name in os.environ.get("CAPFW_PLUGINS", "").split(",") if name.strip()}
         where = "CAPFW_PLUGINS" if only is None and from_environment else None
@@ -105,7 +105,7 @@ class Registry:
         return registry
 
     def with_plugins(self, *extra: object) -> Registry:
-        """A registry with these plugins too, each once."""
+        """A new registry with these plugins added, each once."""
         registry = Registry()
         registry._found = [plugin for plugin in self._found if plugin.state != "ok"]
         for loaded, plugin in self._objects:
@@ -118,27 +118,27 @@ class Registry:
 
     @property
     def plugins(self) -> tuple[PluginStatus, ...]:
-        """Every plugin that was found, sound or not."""
+        """The state of every plugin that was found."""
         return tuple(map(self._status, self._found))
 
     @property
     def hooks(self) -> tuple[tuple[str, pluggy.HookRelay], ...]:
-        """The name of each sound plugin, and its hooks: one caller per plugin, so that each can be guarded by itself."""
+        """The name and the hooks of each usable plugin: one caller per plugin, so that each can be guarded."""
         return tuple((plugin.name, plugin.manager.hook) for _, plugin in self._objects)
 
     def components(self, kind: Kind) -> tuple[Component, ...]:
-        """The components of one kind, by name; a name two plugins claim is left out."""
+        """The components of one kind, sorted by name, without the names that two plugins claim."""
         return tuple(owners[0][1] for (k, _), owners in sorted(self._owners.items()) if k == kind and len(owners) == 1)
 
     def provider(self, kind: Kind, name: str) -> PluginStatus | None:
-        """The plugin that this component comes from; None when there is not exactly one."""
+        """The plugin of this component; None unless there is exactly one."""
         owners = self._owners.get((kind, name), [])
         return self._status(owners[0][0]) if len(owners) == 1 else None
 
     def component(self, kind: Kind, name: str, *, hint: str | None = None) -> Component:
         """The component of this name. Raises `PluginError` with the registered names and the nearest one.
 
-        `hint` says where it can be had from; without it the error says that in general.
+        `hint` replaces the last line of the fix, and names the package that has the component.
         """
         owners = self._owners.get((kind, name), [])
         if len(owners) > 1:
@@ -154,12 +154,12 @@ class Registry:
         raise PluginError(f'no {kind} is called "{name}".', fix="\n".join(lines))
 
     def absences(self) -> list[str]:
-        """A line for each plugin that is broken, with the cause, or was left out: why a name may be missing."""
+        """A line for each plugin that is broken or left out: the reasons why a name may be missing."""
         lines = [f"{p.label} is broken: {brief(p.cause, _NUM_SHOWN)}" for p in self._found if p.state == "broken"]
         return lines + [f"{p.label} was left out." for p in self._found if p.state == "skipped"]
 
     def plugin_of(self, kind: Kind, name: str) -> object:
-        """The module or object that registers the component. Raises `PluginError` as `component` does."""
+        """The module or object that registers the component. Raises `PluginError`, as `component` does."""
         self.component(kind, name)
         owner, _ = self._owners[kind, name][0]
         return next(loaded for loaded, plugin in self._objects if plugin is owner)
@@ -228,7 +228,7 @@ class Registry:
                         plugin.components[kind] = ask(plugin.manager, kind)
         except KeyboardInterrupt:
             raise
-        except BaseException as err:  # the object is a stranger's: looking at it may raise anything
+        except BaseException as err:  # any access to a third party's object may raise anything
             plugin.breaks(in_words(err))
             return
         self._objects.append((loaded, plugin))
@@ -238,7 +238,7 @@ class Registry:
 
 
 def brief(text: str, length: int) -> str:
-    """The text in one line, cut to about `length` characters."""
+    """The text in one line, truncated to about `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 4]} ..."
 
@@ -248,7 +248,7 @@ def _name_of(plugin: object) -> str:
 
 
 def _same(distribution: str) -> str:
-    """A distribution name as package installers compare them (PEP 503)."""
+    """A distribution name in the form in which installers compare names (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 

@@ -1,4 +1,4 @@
-"""JSON to `RunSpec`: reading, validation with every problem at its place, schema and descriptions."""
+"""JSON to `RunSpec`: reads and validates specs, reports every problem at its place, writes schema and descriptions."""
 
 from .document import parse_override
 from .part import Part

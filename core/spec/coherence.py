@@ -1,4 +1,4 @@
-"""What the sections of a spec must agree on: features, scores, tuned parts. Each section by itself may be right."""
+"""Checks between the sections of a spec: features, scores, tuned parts. Each section may be valid on its own."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .settings import TrainSettings, TuneSettings
 
 
 def contradictions_in(draft: Mapping[str, Any], registry: Registry) -> list[Problem]:
-    """The problems between sections of a spec, whose components are parts where they are right.
+    """The problems between sections of a spec in which each valid component is a `Part`.
 
-    The other settings need not have been validated: a section that is wrong itself is left alone here.
+    Other settings may still be invalid: these checks skip a section that is itself wrong.
     """
     return _compatibility(draft, registry) + _metrics_listed(draft) + _best_by(draft) + _tuning(draft)
 
@@ -48,7 +48,7 @@ def _compatibility(draft: Mapping[str, Any], registry: Registry) -> list[Problem
 
 
 def _options_that_emit(encoder: Part, wanted: FeatureKind) -> list[tuple[str, object]]:
-    """Options of the encoder that list their values, with the value under which it emits what is wanted."""
+    """The encoder options that list their values, each with a value under which the encoder emits `wanted`."""
     return [
         (pointer(["encoder", name]), value)
         for name, field in encoder.component.config.model_fields.items()
@@ -74,21 +74,21 @@ def _metrics_listed(draft: Mapping[str, Any]) -> list[Problem]:
     metrics = listed if isinstance(listed, list) else []
     problems, owners = [], dict[str, Part]()
     for index, metric in enumerate(metrics):
-        if not isinstance(metric, Part):  # wrong itself, and reported
+        if not isinstance(metric, Part):  # invalid, and already reported
             continue
         if metric in metrics[:index]:
             what = f'"{metric.name}" is listed twice with the same options.'
             problems.append(Problem(f"/metrics/{index}", what, "Remove one."))
         elif taken := [name for name in _score_names(metric) if name in owners]:
-            what = f'"{metric.name}" yields {", ".join(taken)}, and so does "{owners[taken[0]].name}" before it.'
-            fix = "Keep one here; `capfw evaluate` with --set and --output scores by the other."
+            what = f'"{metric.name}" yields {", ".join(taken)}, but so does "{owners[taken[0]].name}" before it.'
+            fix = "Keep one here; use `capfw evaluate` with --set and --output for the other."
             problems.append(Problem(f"/metrics/{index}", what, fix))
         owners |= dict.fromkeys(_score_names(metric), metric)
     return problems
 
 
 def _best_by(draft: Mapping[str, Any]) -> list[Problem]:
-    """Checked before the other settings are known to be right, and left alone while a metric is wrong."""
+    """Whether a metric yields the score of `best_by`. Skipped while a metric is wrong."""
     metrics, train = draft.get("metrics"), draft.get("train", {})
     if not isinstance(metrics, list) or not isinstance(train, dict) or not all(isinstance(m, Part) for m in metrics):
         return []
@@ -104,7 +104,7 @@ def _best_by(draft: Mapping[str, Any]) -> list[Problem]:
 
 
 def _tuning(draft: Mapping[str, Any]) -> list[Problem]:
-    """Of tuned parts: there is one, and nothing needs the features of an encoder that changes."""
+    """Whether a part is tuned, and nothing needs the stored features of a tuned encoder."""
     train = draft.get("train")
     tune = train.get("tune", {}) if isinstance(train, dict) else None
     if not isinstance(tune, dict):
@@ -120,9 +120,9 @@ def _tuning(draft: Mapping[str, Any]) -> list[Problem]:
         return []
     problems, features, context = [], draft.get("features"), draft.get("context")
     if isinstance(features, dict) and features.get("standardize") is True:
-        what = "features of a tuned encoder change, so that their mean and deviation cannot be taken once."
+        what = "the features of a tuned encoder change, so they have no fixed mean and deviation."
         problems.append(Problem("/features/standardize", what, "Set it to false, or /train/tune/encoder to null."))
     if isinstance(context, Part) and narrowed(context.config, ContextConfig).reads_features():
-        what = f'"{context.name}" reads features, and those of a tuned encoder change.'
+        what = f'"{context.name}" reads features, but the features of a tuned encoder change.'
         problems.append(Problem("/context", what, "Use another context, or set /train/tune/encoder to null."))
     return problems

@@ -1,4 +1,4 @@
-"""What a component is and takes, for `capfw plugins show` and the reference pages."""
+"""Describes components and their options, for `capfw plugins show` and the reference pages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .fields import Place, field_names
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a component; `type` is in words, `default` a JSON value.
+    """One option of a component; `type` is in words, `default` is a JSON value.
 
-    An option inside an object is named by its path, "architecture/width", and has the default it has there.
+    The name of an option inside an object is its path, such as "architecture/width".
     """
 
     name: str
@@ -30,10 +30,10 @@ class Option:
 
 @dataclass(frozen=True)
 class Description:
-    """A component in words.
+    """The description of a component.
 
-    `fragment` is the part of a spec that asks for its smallest form; for an importer, the command that uses it.
-    `scores` and `lower_is_better` are a metric's, under the options of its smallest form.
+    `fragment` is the part of a spec that names its smallest form; for an importer, it is the command that uses it.
+    `scores` and `lower_is_better` are those of a metric under the options of its smallest form.
     """
 
     kind: Kind
@@ -47,7 +47,7 @@ class Description:
 
 
 def describe(registry: Registry, name: str) -> tuple[Description, ...]:
-    """The components called `name`, of whatever kind, or the one called "kind/name".
+    """The components called `name`, of any kind, or the one called "kind/name".
 
     Raises `PluginError` with the nearest name when there is none.
     """
@@ -55,7 +55,7 @@ def describe(registry: Registry, name: str) -> tuple[Description, ...]:
 
 
 def find(registry: Registry, name: str) -> tuple[tuple[Kind, Component], ...]:
-    """The components called `name`, of whatever kind, or the one called "kind/name".
+    """The components called `name`, of any kind, or the one called "kind/name".
 
     Raises `PluginError` when there is none, with the nearest name and the plugins that are broken, left out or in conflict.
     """
@@ -64,7 +64,7 @@ def find(registry: Registry, name: str) -> tuple[tuple[Kind, Component], ...]:
     found = tuple((kind, c) for kind, c in known if c.name == bare and kind_wanted in ("", kind))
     for kind in KINDS:
         if kind == kind_wanted and not found:
-            registry.component(kind, bare)  # raises with what there is, and which plugins are broken
+            registry.component(kind, bare)  # raises, with the registered names and the broken plugins
     if not found:
         names = [*(c.name for _, c in known), *(f"{kind}/{c.name}" for kind, c in known)]
         clashes = dict.fromkeys(plugin.cause for plugin in registry.plugins if plugin.state == "clash")
@@ -97,7 +97,7 @@ def scores_in_words(about: Description) -> str:
 
 
 def options_of(model: type[BaseModel]) -> tuple[Option, ...]:
-    """The options of a config model, each followed by those of the object it may be."""
+    """The options of a config model. Each is followed by the options inside it, if it may be an object."""
     return tuple(_options(model, "", ()))
 
 

@@ -1,4 +1,4 @@
-"""Reads a spec as JSON values, notes repeated keys, and writes overrides into it."""
+"""Reads a spec as JSON values, finds repeated keys, and applies overrides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .problems import pointer
 
 
 def read_document(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path, list[Problem]]:
-    """Its name for messages, its JSON values, the folder its paths are relative to, and its repeated keys."""
+    """Reads a spec. Returns its name for messages, its JSON values, the base folder of its paths, and repeated keys."""
     if isinstance(source, Mapping):
         return "the spec", json.loads(json.dumps(source, default=str)), Path.cwd(), []
     path = Path(source)
@@ -35,11 +35,11 @@ def read_document(source: Path | str | Mapping[str, object]) -> tuple[str, dict[
     except UnicodeDecodeError as err:
         raise refuse("the spec is not UTF-8 text.", "Save it as UTF-8.") from err
     except json.JSONDecodeError as err:
-        raise refuse(f"not JSON, line {err.lineno}, column {err.colno}: {err.msg}.", "Correct it there.") from err
+        raise refuse(f"not JSON, line {err.lineno}, column {err.colno}: {err.msg}.", "Correct this place.") from err
     if not isinstance(raw, dict):
         raise refuse("a spec is a JSON object.", 'Begin with {"capfw": 1, ...}.')
     problems = [
-        Problem(pointer([*keys, key]), "this key stands twice in one object.", "Keep one of them.")
+        Problem(pointer([*keys, key]), "this key occurs twice in one object.", "Keep one of them.")
         for keys, value in _objects(raw)
         for owner, key in repeated
         if owner is value
@@ -48,7 +48,7 @@ def read_document(source: Path | str | Mapping[str, object]) -> tuple[str, dict[
 
 
 def _objects(value: object, keys: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], object]]:
-    """Every object in a JSON value, with its place."""
+    """Every object in a JSON value, with the keys that lead to it."""
     if isinstance(value, dict):
         yield keys, value
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -57,7 +57,7 @@ def _objects(value: object, keys: tuple[object, ...] = ()) -> Iterator[tuple[tup
 
 
 def parse_override(text: str) -> tuple[str, object]:
-    """`/train/epochs=1` -> ("/train/epochs", 1). The value is JSON, or else a plain string. Raises `SpecError`."""
+    """`/train/epochs=1` -> ("/train/epochs", 1). A value that is not JSON is a plain string. Raises `SpecError`."""
     place, sign, value = text.partition("=")
     if not sign or not place.startswith("/"):
         fix = "Write --set /json/pointer=value, as in --set /train/epochs=1."
@@ -69,7 +69,7 @@ def parse_override(text: str) -> tuple[str, object]:
 
 
 def override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
-    """Writes `value` at a pointer, making objects on the way."""
+    """Writes `value` at a JSON pointer, and creates missing objects on the way. Returns the problems."""
     if not place.startswith("/"):
         return [Problem(place, "--set: a JSON pointer begins with a slash.", f'Write "/{place}".')]
     keys = [key.replace("~1", "/").replace("~0", "~") for key in place.split("/")[1:]]
@@ -95,7 +95,7 @@ def override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
 
 
 def find_value(value: object, wanted: object) -> list[object] | None:
-    """The keys to the first place inside `value` where `wanted` stands; None where there is none."""
+    """The keys that lead to the first `wanted` inside `value`; None where there is none."""
     if value == wanted:
         return []
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -1,4 +1,4 @@
-"""What an option takes, in words, and which part of a config model describes a place in a JSON value."""
+"""Describes the type of an option in words, and finds the part of a config model that describes a JSON value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SIZES = {"min_length": "at least", "max_length": "at most"}
 
 @dataclass(frozen=True)
 class Place:
-    """What describes one place in a JSON value: its type, its limits and the text of its field."""
+    """The description of one place in a JSON value: its type, its limits, and its field's description."""
 
     annotation: object
     metadata: tuple[object, ...] = ()
@@ -39,23 +39,23 @@ class Place:
 
     @classmethod
     def of(cls, field: FieldInfo) -> Place:
-        """The place a field of a model describes."""
+        """The place that a field of a model describes."""
         return cls(field.annotation, tuple(field.metadata), field.description or "")
 
     def words(self) -> str:
-        """What may stand here: "a number, more than 0, or null"."""
+        """The allowed values in words: "a number, more than 0, or null"."""
         members = [(leaf, _words(leaf, metadata)) for leaf, metadata in _leaves(self.annotation, self.metadata)]
         several = list(dict.fromkeys(words for _, words in members))
         commas = ", " if any("," in words for words in several) else " "
         return several[0] if len(several) == 1 else f"{', '.join(several[:-1])}{commas}or {several[-1]}"
 
     def models(self, value: object) -> list[type[BaseModel]]:
-        """The models that may describe the object here, first the one that a tag in `value` chooses of a union."""
+        """The models that may describe the object here; in a union, the one that the tag in `value` chooses is first."""
         found = [leaf for leaf, _ in _leaves(self.annotation) if isinstance(leaf, type) and issubclass(leaf, BaseModel)]
         return sorted(found, key=lambda model: len(contradictions(model, value)))
 
     def inside(self, key: object, value: object) -> Place | None:
-        """The place under `key` of the object or list `value` that stands here."""
+        """The place under `key` of the object or list `value` at this place."""
         for model in self.models(value):
             if (field := field_of(model, key)) is not None:
                 return Place.of(field)
@@ -71,17 +71,17 @@ class Place:
 
 
 def field_names(model: type[BaseModel]) -> list[str]:
-    """The keys of a model as they are written in JSON."""
+    """The keys of a model in JSON."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def field_of(model: type[BaseModel], key: object) -> FieldInfo | None:
-    """The field that is written under `key`."""
+    """The field with the JSON key `key`."""
     return next((field for name, field in model.model_fields.items() if key == (field.alias or name)), None)
 
 
 def contradictions(model: type[BaseModel], value: object) -> list[tuple[str, object]]:
-    """Fields of `model` that allow few values, with the first of those, where `value` has another one."""
+    """The `Literal` fields of `model` for which `value` has a value that is not allowed, each with an allowed one."""
     if not isinstance(value, Mapping):
         return []
     return [
@@ -92,20 +92,20 @@ def contradictions(model: type[BaseModel], value: object) -> list[tuple[str, obj
 
 
 def listed_values(field: FieldInfo) -> tuple[object, ...]:
-    """The values a field lists (`Literal`), of a union those of every member; none where any number is allowed."""
+    """The values that a field lists (`Literal`), over all members of a union."""
     return tuple(
         value for leaf, _ in _leaves(field.annotation) if get_origin(leaf) is Literal for value in get_args(leaf)
     )
 
 
 def shown(value: object) -> str:
-    """A value as JSON writes it, cut to 60 characters."""
+    """A value as JSON, truncated to 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _leaves(annotation: object, metadata: Sequence[object] = ()) -> Iterator[tuple[Any, tuple[object, ...]]]:
-    """The members of a union, with `Annotated` taken off; limits belong to every member but null."""
+    """The members of a union without `Annotated`, each with the limits."""
     if get_origin(annotation) is Annotated:
         inner, *notes = get_args(annotation)
         spread = [each for note in notes for each in (note.metadata if isinstance(note, FieldInfo) else [note])]

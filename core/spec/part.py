@@ -12,7 +12,7 @@ from ..protocols import Component, ComponentConfig, Kind
 
 @dataclass(frozen=True)
 class Part:
-    """A component and its options. `metrics` are those that an objective is handed, in the order of its config."""
+    """A component and its options. `metrics` are the metrics of an objective, in the order of its config."""
 
     kind: Kind
     component: Component
@@ -29,11 +29,11 @@ class Part:
         return {"name": self.name, **self.config.model_dump(mode="json")}
 
     def build(self, **given: object) -> Any:
-        """The component itself: its class, imported now, with the config and what its kind is `given` by keyword.
+        """Imports the class of the component, and builds it from the config and the keywords of its kind (`given`).
 
-        A mapper is given `features` and `embed_dim`, a decoder or context `assets`, an objective `metrics`, the others
-        nothing. The type of the result follows from the kind alone, hence Any. Raises what the class raises:
-        `ComponentError` where an option cannot be met.
+        A mapper takes `features` and `embed_dim`, a decoder or context `assets`, an objective `metrics`, the others
+        nothing. The type of the result depends on the kind, hence Any. Errors of the class pass: a `ComponentError` where
+        an option cannot be met.
         """
         return self.component.load()(self.config, **given)
 
@@ -41,4 +41,4 @@ class Part:
 PartField: TypeAlias = Annotated[
     InstanceOf[Part], PlainSerializer(Part.to_json), WithJsonSchema({"description": "A component."}, mode="validation")
 ]
-"""The field of a section that names a component; `load_spec` puts the part there before the model is validated."""
+"""The field of a section that names a component. `load_spec` inserts the `Part` before it validates the model."""

@@ -1,4 +1,4 @@
-"""Turns pydantic's errors into problems with JSON pointers and remedies in our own words."""
+"""Turns pydantic's errors into problems with JSON pointers and fixes, in our own words."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def pointer(keys: Iterable[object]) -> str:
 
 
 def from_pydantic(err: ValidationError, raw: object, model: type[BaseModel], prefix: str = "") -> list[Problem]:
-    """One problem a place, each with its JSON pointer. `raw` is the JSON value that `model` was to be made from."""
+    """One problem per place, with its JSON pointer. `raw` is the JSON value that `model` rejected."""
     problems: dict[str, Problem] = {}
     for error in err.errors(include_url=False):
         keys = _keys(raw, error)
         problem = _problem(prefix, keys, error, raw, model)
-        problems.setdefault(problem.pointer, problem)  # every member of a union complains; one says it all
-    # Where one member of a union was clearly meant, what is wrong inside it says more than that the others do not fit.
+        problems.setdefault(problem.pointer, problem)  # every member of a union reports an error; one is enough
+    # An error inside one member of a union is more specific than the mismatch of the other members.
     return [p for place, p in problems.items() if not any(other.startswith(place + "/") for other in problems)]
 
 
 def _keys(raw: object, error: Mapping[str, Any]) -> list[object]:
-    """`error["loc"]` without what is not a place in the JSON value: tags and type names of unions."""
+    """`error["loc"]` without tags and type names of unions, which are not places in the JSON value."""
     loc, missing = list(error["loc"]), []
     if error["type"] in ("missing", "missing_argument"):
         missing = [loc.pop()]
     places = list(_places(raw, loc))
-    exact = (keys for keys, value in places if value == error.get("input"))  # tells a key from a tag of the same name
+    exact = (keys for keys, value in places if value == error.get("input"))  # a tag may have the name of a key
     return [*next(exact, places[0][0]), *missing]
 
 
 def _places(value: Any, loc: Sequence[object]) -> Iterator[tuple[list[object], object]]:
-    """The ways to walk `loc` into `value`, those that leave out fewer elements first."""
+    """The ways to follow `loc` into `value`, those that skip fewer elements first."""
     if not loc:
         yield [], value
         return
@@ -104,7 +104,7 @@ def _unknown_key(prefix: str, keys: Sequence[object], parent: Place | None, valu
 
 
 def _wrong_tag(place: str, error: Mapping[str, Any], about: Place | None) -> Problem:
-    """The key that chooses one member of a union is missing, or chooses none."""
+    """The problem of a tag that is missing, or that chooses no member of a union."""
     key, value = str(error["ctx"]["discriminator"]).strip("'"), error.get("input")
     fields = [field_of(model, key) for model in (about.models({}) if about else [])]
     tags = [str(tag) for field in fields if field for tag in get_args(field.annotation)]
@@ -121,6 +121,6 @@ def _where_files_are(context: Mapping[str, Any]) -> str:
     wanted = path.relative_to(parent).parts[0]
     try:
         hint = suggestion(wanted, [entry.name for entry in parent.iterdir()])
-    except OSError:  # a folder that may not be listed
+    except OSError:  # a folder without permission to list it
         hint = ""
     return f"{fix}  {hint}".rstrip()

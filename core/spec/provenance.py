@@ -1,4 +1,4 @@
-"""Which package provided the components of a run: read from the run directory, told when one of them is missing."""
+"""The packages that provided the components of a run, read from the run directory, for the error of a missing one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENVIRONMENT = "environment.json"
 
 
 class Provenance:
-    """The packages that runs recorded. Without a record, or where it cannot be read, there is nothing to tell."""
+    """The packages that runs recorded; empty without a readable record."""
 
     def __init__(self, *run_dirs: Path) -> None:
         self._recorded: dict[str, Any] = {}
@@ -20,13 +20,13 @@ class Provenance:
             self._recorded |= _recorded(folder / ENVIRONMENT)
 
     def hint(self, kind: str, name: str) -> str | None:
-        """Where the run had this component from, and how to get it back."""
+        """The package from which the run took this component, and how to install it; None without a record."""
         entry = self._recorded.get(f"{kind} {name}")
         if not isinstance(entry, Mapping):
             return None
         distribution, version = str(entry.get("distribution") or ""), str(entry.get("version") or "")
         if not distribution:
-            return f'This run used "{name}" from plugin "{entry.get("plugin")}", which was handed over in Python.'
+            return f'This run used "{name}" from plugin "{entry.get("plugin")}", an object that was passed in Python.'
         used = f'This run used "{name}" from {distribution} {version}'.rstrip()
         try:
             installed = importlib.metadata.version(distribution)

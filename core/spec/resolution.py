@@ -22,16 +22,16 @@ from .provenance import Provenance
 
 @dataclass(frozen=True)
 class Resolver:
-    """Makes parts of sections. `context` is that of the path types, `provenance` says where a component was had from."""
+    """Turns sections into parts. `context` is for the path types, `provenance` names the packages of an earlier run."""
 
     registry: Registry
     context: Mapping[str, object]
     provenance: Provenance
 
     def parts_of(self, raw: dict[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-        """A copy of `raw` with a `Part` in place of every component that is right, and the problems of the others.
+        """A copy of `raw` with a `Part` in place of every valid component, and the problems of the others.
 
-        Writes the sections that stand there by default into `raw`.
+        Writes default sections into `raw`.
         """
         _add_defaults(raw)
         draft, problems = copy.deepcopy(raw), list[Problem]()
@@ -43,7 +43,7 @@ class Resolver:
         return draft, problems
 
     def part(self, value: Any, kind: Kind, place: str) -> tuple[Any, list[Problem]]:
-        """The part that a section names; where it is wrong, `value` itself and its problems."""
+        """The part that a section names; for a wrong section, `value` itself and its problems."""
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             return value, [self._unnamed(value, kind, place)]
         try:
@@ -60,13 +60,13 @@ class Resolver:
         return Part(kind, component, config), []
 
     def _validated(self, component: Component, options: Mapping[str, Any]) -> ComponentConfig:
-        """Strict, and as JSON: "3" is no number and true is no 1, yet a list makes a tuple and a string a path."""
+        """Validates strictly, as JSON: "3" is not a number and true is not 1, but a list may be a tuple."""
         return component.config.model_validate_json(json.dumps(options), strict=True, context=dict(self.context))
 
     def _objective(
         self, component: Component, config: ObjectiveConfig, options: dict[str, Any], place: str
     ) -> tuple[Part, list[Problem]]:
-        """The objective with its metrics, which stand in its options with every default of theirs written in."""
+        """The objective with its metrics. Its options hold each metric with all defaults written in."""
         metrics, problems = list[Part](), list[Problem]()
         for section in config.metrics():
             keys = find_value(options, section)
@@ -86,11 +86,11 @@ class Resolver:
             return Problem(place, f"{shown(value)} is not an object that names the {kind}.", fix)
         if "name" in value:
             return Problem(f"{place}/name", f"{shown(value['name'])} is not a string.", fix)
-        return Problem(f"{place}/name", f"this is required: it says which {kind}.", fix)
+        return Problem(f"{place}/name", f"this is required: it names the {kind}.", fix)
 
 
 def _add_defaults(raw: dict[str, Any]) -> None:
-    """Writes the default section of each kind that has one, with the object around it, unless something stands there."""
+    """Writes the default section of each kind that has one, with its parent objects, where the spec has none."""
     for row in KINDS.values():
         if row.default is None or row.section is None:
             continue

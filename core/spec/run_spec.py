@@ -1,4 +1,4 @@
-"""RunSpec, and how one is read: from JSON to typed parts, with every problem found and named at once."""
+"""RunSpec, and its reading from JSON to typed parts. All problems are reported at once."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ class RunSpec(BaseModel):
 
     schema_: str | None = Field(None, alias="$schema", description="For editors; ignored.")
     capfw: Literal[1] = Field(description="Version of the spec format.")
-    description: str = Field("", description="What this run is, for people.")
+    description: str = Field("", description="A description of the run, for people.")
     seed: int = Field(
         42, ge=0, strict=True, description="Seeds random weights, the order of captions, dropout and sampling."
     )
     data: PartField | None = Field(
-        description="Data set: images and their references. null: none, so that this run can only caption."
+        description="Data set: images and their references. With null, the run can only caption."
     )
-    features: FeatureSettings = Field(FeatureSettings(), description="How images are encoded and kept.")
-    encoder: PartField = Field(description="Image encoder, frozen unless /train/tune names it.")
-    mapper: PartField = Field(description="Mapping network, trained or frozen.")
-    decoder: PartField = Field(description="Language model, frozen or trained.")
+    features: FeatureSettings = Field(FeatureSettings(), description="How images are encoded and stored.")
+    encoder: PartField = Field(description="Image encoder; frozen unless /train/tune names it.")
+    mapper: PartField = Field(description="Mapping network; trained unless /train/tune freezes it.")
+    decoder: PartField = Field(description="Language model; trained unless /train/tune freezes it.")
     train: TrainSettings = Field(description="How to train.")
     context: PartField | None = Field(None, description="Text that the decoder reads before a caption. null: none.")
     generate: GenerateOptions = Field(GreedyOptions(), description="How to generate captions.")
     metrics: tuple[PartField, ...] = Field(min_length=1, description="How to score captions.")
-    run_dir: OutputPath = Field(description="Folder of everything this run writes.")
+    run_dir: OutputPath = Field(description="Folder for everything that this run writes.")
 
     @property
     def components(self) -> tuple[tuple[Kind, Component], ...]:
@@ -54,9 +54,9 @@ class RunSpec(BaseModel):
         return tuple((part.kind, part.component) for part in parts if part is not None)
 
     def to_json(self) -> dict[str, object]:
-        """The resolved spec, every default written in, as JSON values; `load_spec` reads it back unchanged.
+        """The resolved spec with all defaults, as JSON values; `load_spec` reads it back unchanged.
 
-        `$schema` is left out: it is for the editor of the spec it stands in, and a path in it is relative to that file.
+        It leaves `$schema` out, which is for editors and may hold a path relative to the original file.
         """
         return self.model_dump(mode="json", exclude={"schema_"})
 
@@ -71,8 +71,8 @@ def load_spec(
 ) -> RunSpec:
     """Reads a spec from a file or from JSON values. `overrides` maps JSON pointers to values.
 
-    Paths in it are relative to `base_dir`: the file's folder, or the working directory. `check_files=False` accepts
-    input files that are not there. No weights are read and no images opened.
+    Paths in it are relative to `base_dir`, by default the folder of the file, or the working directory for JSON values.
+    `check_files=False` accepts missing input files. It reads no weights and opens no images.
 
     Raises `SpecError` with every problem found, each at its JSON pointer.
     """
@@ -88,7 +88,7 @@ def load_spec(
     try:
         spec = RunSpec.model_validate(draft, context=context)
     except ValidationError as err:
-        # A part that could not be resolved is a problem already; here it is only of the wrong type.
+        # An unresolved part is reported already; here it would only have the wrong type.
         reported = {problem.pointer for problem in part_problems}
         found = from_pydantic(err, raw, RunSpec)
         problems += [p for p in found if not any(r == p.pointer or r.startswith(p.pointer + "/") for r in reported)]
@@ -109,10 +109,10 @@ def load_part(
     registry: Registry | None = None,
     base_dir: Path | None = None,
 ) -> Part:
-    """One component and its options, as they stand in a spec: `load_part("metric", {"name": "cider"})`.
+    """One component and its options, from a section of a spec: `load_part("metric", {"name": "cider"})`.
 
-    Paths in it are relative to `base_dir`, by default the working directory; input files must be there.
-    Raises `SpecError` with every problem found.
+    Paths in it are relative to `base_dir`, by default the working directory; input files must exist.
+    Raises `SpecError` with every problem.
     """
     plain = json.loads(json.dumps(value, default=str))
     context = {"base_dir": base_dir or Path.cwd(), "check_files": True}
@@ -124,7 +124,7 @@ def load_part(
 
 
 def _provenance(raw: Mapping[str, Any], folder: Path, base_dir: Path | None) -> Provenance:
-    """What is recorded beside the spec (that of a run directory) and in the run directory it names."""
+    """The records beside the spec (if it is in a run directory), and in the run directory that it names."""
     run_dir = raw.get("run_dir")
     named = [Path(base_dir or folder, Path(run_dir).expanduser())] if isinstance(run_dir, str) else []
     return Provenance(folder, *named)

@@ -1,4 +1,4 @@
-"""JSON Schema of a spec, for editors: pydantic's own of `RunSpec`, with every installed component filled in."""
+"""JSON Schema of a spec, for editors: pydantic's schema of `RunSpec`, with every installed component."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _fill_in(holder: dict[str, Any], row: KindRow, components: dict[str, Any]) -
 
 
 def _is_required(schema: dict[str, Any], key: str) -> bool:
-    """Whether a section must be written: not one of which every key has a default."""
+    """Whether a spec must have the section: False if every key in it has a default."""
     section = _referred(schema, schema["properties"][key])
     return "properties" not in section or bool(section.get("required"))
 
@@ -62,7 +62,7 @@ def _one_of(registry: Registry, kind: Kind, definitions: dict[str, Any]) -> dict
         key = f"{kind}-{component.name}"
         try:
             schema = component.config.model_json_schema(ref_template="#/$defs/" + key + "-{model}")
-        except PydanticUserError:  # a stranger's type that JSON Schema has no words for: leave its options open
+        except PydanticUserError:  # a third party's type without a JSON Schema: allow any options
             schema = {"type": "object"}
         for name, nested in schema.pop("$defs", {}).items():
             definitions[f"{key}-{name}"] = nested

@@ -141,15 +141,15 @@ def test_names_follow_from_the_distribution(distribution: str, package: str, com
 @pytest.mark.parametrize(
     ("name", "what", "fix"),
     [
-        ("Capfw_TinyEye", "is no name for a package", "Write capfw-tiny-eye."),
+        ("Capfw_TinyEye", "is not a valid package name", "Write capfw-tiny-eye."),
         ("capfw tiny  eye", "single hyphens", "Write capfw-tiny-eye."),
         ("capfw-", "also behind capfw-", "Write something like"),
         ("capfw-3d", "also behind capfw-", "Write something like"),
-        ("../up", "is no name for a package", "Write up."),
+        ("../up", "is not a valid package name", "Write up."),
         ("capfw", "taken by this framework", "Write capfw-NAME."),
         ("json", "taken by Python itself", "Write capfw-json."),
         ("class", "taken by Python itself", "Write capfw-class."),
-        ("capfw-none", "makes None, a word of Python", "Take another."),
+        ("capfw-none", "gives the class name None, a keyword of Python", "Choose another name."),
     ],
 )
 def test_bad_names_are_refused_with_a_good_one(name: str, what: str, fix: str, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     result = new("capfw-tiny-eye", "--kind", "encoder", "--output", tmp_path)
 
     assert result.exit_code == 2
-    assert f"{taken}: it is already there" in result.stderr
+    assert f"{taken}: this folder exists already" in result.stderr
     assert list(taken.iterdir()) == []
 
 
@@ -199,7 +199,7 @@ def test_output_that_is_a_file_is_named(tmp_path: Path) -> None:
     result = new("capfw-tiny-eye", "--kind", "encoder", "--output", tmp_path / "file")
 
     assert result.exit_code == 2
-    assert "cannot be made: Not a directory" in result.stderr
+    assert "cannot be created: Not a directory" in result.stderr
 
 
 def test_a_name_that_is_taken_is_refused_and_of_another_kind_is_not(tmp_path: Path) -> None:

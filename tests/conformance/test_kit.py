@@ -63,7 +63,7 @@ def test_an_encoder_of_sounds_skips_the_checks_of_images_with_the_reason() -> No
 
     skipped = [result for result in results.values() if result.outcome == "skipped"]
     assert [result.check for result in skipped] == ["transforms-any-image"]
-    assert "its sources are no images" in skipped[0].message
+    assert "its sources are not images" in skipped[0].message
     assert results["encoder-can-be-tuned"].outcome == results["transform-pickles"].outcome == "passed"
 
 

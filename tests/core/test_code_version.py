@@ -148,7 +148,7 @@ def test_source_that_is_no_python_counts_by_its_bytes(package: Path) -> None:
 def test_source_that_cannot_be_read_is_named(package: Path) -> None:
     (package / "eyes/near/gone.py").symlink_to(package / "nowhere.py")
 
-    with pytest.raises(PluginError, match=r"gone\.py: this source of a component cannot be read"):
+    with pytest.raises(PluginError, match=r"gone\.py: this source file of a component cannot be read"):
         code_version(component(NEAR))
 
 

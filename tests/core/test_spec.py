@@ -158,7 +158,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "too-many-captions": (
         {"generate": {"method": "beam", "num_beams": 2, "num_captions": 3}},
         "/generate/num_captions",
-        "3 captions cannot come out of 2 beams",
+        "2 beams cannot give 3 captions",
         "",
     ),
     "micro-batch": (
@@ -175,7 +175,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "metrics-of-one-score": (
         {"metrics": [{"name": "length"}, {"name": "length", "unit": "characters"}]},
         "/metrics/1",
-        '"length" yields length, and so does "length" before it',
+        '"length" yields length, but so does "length" before it',
         "--output",
     ),
     "metric-item": (

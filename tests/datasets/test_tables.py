@@ -292,7 +292,7 @@ def test_shares_and_splits_of_the_table_contradict_each_other(images: Path) -> N
         ({}, "name a table"),
         ({"captions": "t.csv", "val": "t.csv"}, '"captions" already holds every split'),
         ({"train": "t.csv", "shares": {}}, '"shares" divides the table "captions"'),
-        ({"captions": "t.csv", "shares": {"val": 0.5, "test": 0.5}}, "val and test together take 1 of the images"),
+        ({"captions": "t.csv", "shares": {"val": 0.5, "test": 0.5}}, "val and test add up to 1"),
         ({"captions": "t.csv", "delimiter": ";;"}, "pattern"),
         ({"captions": "none.csv"}, "there is no file at"),
     ],

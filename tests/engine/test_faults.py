@@ -140,7 +140,7 @@ def test_a_finished_run_says_so_and_names_the_code_that_changed_since(tiny: Writ
     again = Notices()
     result = run(spec, registry=registry, observers=[again])
     assert result.finished_at is not None
-    assert again.texts == [f"this run was finished at {result.finished_at}; nothing was done"]
+    assert again.texts == [f"this run was finished at {result.finished_at}; there is nothing to do"]
 
     environment = json.loads((spec.run_dir / "environment.json").read_text())
     environment["code"]["mapper transformer"] = "code of another day"
@@ -199,7 +199,7 @@ def test_a_run_begins_with_the_weights_of_another_and_then_needs_it_no_more(
     notices, settings = Notices(), {"from": str(first.run_dir), "epochs": 1, "tune": {"decoder": None}}
     spec = load_spec(tiny(train=settings, features={"standardize": True}, run_dir="second/run"), registry=registry)
     second = run(spec, registry=registry, observers=[notices])
-    assert any("encoder, mapper, decoder of" in text and "taken over" in text for text in notices.texts)
+    assert any("starting from encoder, mapper, decoder of" in text for text in notices.texts)
     saved = load_file(next(second.run_dir.glob("checkpoints/step-*/weights.safetensors")))
     assert not [name for name in saved if name.startswith("decoder.")]
     first.run_dir.rename(tmp_path / "gone")
@@ -218,9 +218,9 @@ def test_parts_that_differ_begin_anew_and_are_named(tiny: Write, registry: Regis
     settings = {"from": str(first.run_dir), "epochs": 1}
     spec = load_spec(tiny(train=settings, mapper={"prefix_length": 3}, run_dir="second/run"), registry=registry)
     run(spec, registry=registry, observers=[notices])
-    assert any("not taken over: the mapper, which differs at /mapper/prefix_length" in text for text in notices.texts)
+    assert any("not copied: the mapper, which differs at /mapper/prefix_length" in text for text in notices.texts)
     other = load_spec(tiny(train=settings, decoder={"width": 32}, run_dir="third/run"), registry=registry)
-    with pytest.raises(RunError, match="no part of this run is one of"):
+    with pytest.raises(RunError, match="this run shares no part with"):
         run(other, registry=registry)
 
 

@@ -221,6 +221,8 @@ def test_an_encoder_that_emits_another_shape_than_it_says_is_named(
     with _opened(spec, registry, Watcher()) as (opened_run, encoder, store):
         encode = encoder.encode
         monkeypatch.setattr(encoder, "encode", lambda pixels: encode(pixels)[..., :5])
-        with pytest.raises(PluginError, match=r"VitEncoder gave features \(3, 4, 5\) for 3 .* says \(3, 4, 16\)"):
+        with pytest.raises(
+            PluginError, match=r"VitEncoder returned features \(3, 4, 5\) for 3 .* declares \(3, 4, 16\)"
+        ):
             Extraction(opened_run, store, encoder).perform(_photos(tmp_path / "photos", 3), "extract")
     assert not list(store.folder.glob("shard-*"))

@@ -112,7 +112,7 @@ class Narrow(nn.Module):
 
 @pytest.mark.parametrize(
     ("dim", "embed_dim", "message"),
-    [(8, 16, r"does not take features \(B, 1, 16\)"), (16, 8, r"prefix \(1, 2, 8\) .* takes \(1, 2, 16\)")],
+    [(8, 16, r"does not take features \(B, 1, 16\)"), (16, 8, r"prefix \(1, 2, 8\) .* needs \(1, 2, 16\)")],
 )
 def test_a_part_that_does_not_fit_is_refused(captioner: Captioner, dim: int, embed_dim: int, message: str) -> None:
     with pytest.raises(IncompatibleComponents, match=message):
@@ -129,7 +129,7 @@ def test_a_prefix_too_long_for_the_decoder_is_refused(captioner: Captioner) -> N
 
 @pytest.mark.parametrize("device", ["banana", "cuda:99"])
 def test_a_device_that_is_not_here_is_refused(captioner: Captioner, device: str) -> None:
-    with pytest.raises(RunError, match=f'there is no device "{device}" here') as caught:
+    with pytest.raises(RunError, match=f'this machine has no device "{device}"') as caught:
         Captioner.load(captioner.spec.run_dir, device=device)
     assert '"cpu"' in str(caught.value)
 

@@ -106,11 +106,11 @@ def test_a_run_directory_or_output_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").touch()
     for place in ("file", "file/run"):
-        with pytest.raises(CapfwError, match="cannot be made, or not be written to") as caught:
+        with pytest.raises(CapfwError, match="cannot be created or written") as caught:
             run(load_spec(tiny(run_dir=place), registry=registry), registry=registry)
         assert caught.value.where == str(tmp_path / place)
     result = run(load_spec(tiny(train={"max_steps": 1}), registry=registry), registry=registry)
-    with pytest.raises(CapfwError, match="cannot be made: Not a directory"):
+    with pytest.raises(CapfwError, match="cannot be created: Not a directory"):
         evaluate_run(result.run_dir, output=tmp_path / "file", registry=registry)
 
 

@@ -75,4 +75,4 @@ def test_a_device_that_is_not_here_is_a_wrong_request(tiny: Write, registry: Reg
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     refused = capfw("caption", tmp_path / "a.png", "--run", run_dir, "--device", "banana")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert '--device: there is no device "banana" here' in refused.stderr
+    assert '--device: this machine has no device "banana"' in refused.stderr

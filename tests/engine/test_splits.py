@@ -21,7 +21,7 @@ def sample(image_id: int, *references: str) -> Sample:
         ({"train": [sample(1, "a dog")], "val": [sample(2)]}, "no image of split val has a caption"),
         (
             {"train": [sample(1, "a dog")], "test": [sample(1, "a cat")]},
-            r"1 image ids .* more than once: 1 \(train and test",
+            r"1 image ids occur more than once .*: 1 \(train and test",
         ),
         ({"train": [sample(1, "a dog"), sample(1, "a cat")]}, r"1 \(train and train"),
     ],

@@ -272,13 +272,13 @@ def _quantised(file: Path, seed: Original, case: dict[str, Any]) -> None:
     ("spoil", "says"),
     [
         (_truncated, "cannot be read as weights"),
-        (_with_code, "code is never run"),
-        (_plain_pickle_with_code, "code is never run"),
+        (_with_code, "its code never runs"),
+        (_plain_pickle_with_code, "its code never runs"),
         (_text, "cannot be read as weights: Unsupported operand"),
-        (_no_known_format, "of no known format"),
+        (_no_known_format, "has no known format"),
         (_lacks_a_layer, "1 missing: mapper.layers.0.bias"),
         (_trained_to_nan, "1 of 4 entries hold NaN or infinity: mapper.layers.0.bias"),
-        (_quantised, "4 of 4 entries are of another kind of number"),
+        (_quantised, "4 of 4 entries have another number type"),
         (_has_a_stranger, "1 entries that neither .* retrieval.weight"),
     ],
 )
@@ -301,12 +301,12 @@ def test_parts_that_do_not_fit_are_refused_by_name(seed: Original, case: dict[st
     assert caught.value.where == "/encoder"
     with pytest.raises(BadCheckpoint, match=r"of another shape: mapper\.layers\.0\.weight"):
         import_checkpoint(file, tmp_path / "run", overrides=overrides | {"/mapper/prefix_length": 7})
-    with pytest.raises(BadCheckpoint, match='is not of format "clipcap"'):
+    with pytest.raises(BadCheckpoint, match='does not have the format "clipcap"'):
         import_checkpoint(file, tmp_path / "run", overrides=overrides, format_name="clipcap")
     with pytest.raises(MissingWeights, match="no file"):
         import_checkpoint(tmp_path / "nothing.pt", tmp_path / "run")
     (tmp_path / "run").mkdir()
-    with pytest.raises(RunError, match="something here already"):
+    with pytest.raises(RunError, match="this path exists already"):
         import_checkpoint(file, tmp_path / "run", overrides=overrides)
 
 
@@ -327,11 +327,11 @@ def test_options_that_could_do_nothing_are_refused(seed: Original, case: dict[st
 def test_a_run_directory_that_cannot_be_made_is_named(seed: Original, case: dict[str, Any], tmp_path: Path) -> None:
     file, overrides = seed.folder / case["checkpoint"], seed.overrides(case)
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot be made: Not a directory") as caught:
+    with pytest.raises(RunError, match="cannot be created: Not a directory") as caught:
         import_checkpoint(file, tmp_path / "file/run", overrides=overrides)
     assert caught.value.where == str(tmp_path / "file/run")
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     for taken in ("link", "absent/.."):
-        with pytest.raises(RunError, match="something here already"):
+        with pytest.raises(RunError, match="this path exists already"):
             import_checkpoint(file, tmp_path / taken, overrides=overrides)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]

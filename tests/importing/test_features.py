@@ -101,10 +101,10 @@ def test_imported_embeddings_are_not_encoded_again(keep: Callable[..., Path], sp
     file = keep(tmp_path, {name: rows[name] for name in kept})
     result = capfw("import", "features", file, spec_file)
     assert result.exit_code == 0, result.output
-    assert "train: 4 images, 3 imported, 0 had features, 1 are left to encode" in result.stdout
+    assert "train: 4 images, 3 imported, 0 had features, 1 left to encode" in result.stdout
     assert "val: 2 images, 2 imported" in result.stdout
     again = capfw("import", "features", file, spec_file)
-    assert "train: 4 images, 0 imported, 3 had features, 1 are left to encode" in again.stdout
+    assert "train: 4 images, 0 imported, 3 had features, 1 left to encode" in again.stdout
 
     run(load_spec(spec_file), until="extract")
     notices = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
@@ -141,7 +141,7 @@ def test_embeddings_that_are_not_this_encoders_are_refused(spec_file: Path, tmp_
     with pytest.raises(RunError, match="not the embeddings of this encoder: for image COCO_val2014"):
         import_features(shuffled, spec)
     narrow = as_embeddings_file(tmp_path, {name: row[:5] for name, row in rows.items()})
-    with pytest.raises(IncompatibleComponents, match="width 5 an image, but encoder"):
+    with pytest.raises(IncompatibleComponents, match="width 5 per image, but encoder"):
         import_features(narrow, spec)
     strangers = as_embeddings_file(tmp_path, {f"other_{n}.jpg": row for n, row in enumerate(rows.values(), start=90)})
     with pytest.raises(RunError, match="none of the 6 rows belongs to an image"):
@@ -167,11 +167,11 @@ def test_what_cannot_be_compared_or_belongs_to_two_images_is_refused(spec_file: 
     content["images"][0]["file_name"] = first
     (tmp_path / "twice.json").write_text(json.dumps(content))
     twice = load_spec(spec_file, overrides={"/data/val/captions": str(tmp_path / "twice.json")})
-    with pytest.raises(RunError, match="images 0 and 4 are two that differ, and have one row"):
+    with pytest.raises(RunError, match="images 0 and 4 differ but have the same row"):
         import_features(file, twice)
     for image in tmp_path.glob("*/COCO*"):
         image.write_bytes(image.read_bytes()[:200])
-    with pytest.raises(RunError, match="none of its images can be decoded"):
+    with pytest.raises(RunError, match="no image can be decoded"):
         import_features(file, load_spec(spec_file, overrides={"/data/val": None}))
     assert not list(tmp_path.glob("features/*/shard-*"))
 

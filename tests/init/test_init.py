@@ -109,7 +109,7 @@ def test_proposal_is_small_and_of_published_weights(home: Path) -> None:
         "run_dir": "runs/spec",
     }
     assert written(home, "capfw.schema.json") == json_schema(Registry.discover())
-    assert "--encoder takes dinov3, timm, vit too" in result.stdout
+    assert "--encoder also takes dinov3, timm, vit" in result.stdout
 
 
 def test_paths_are_relative_to_the_spec(home: Path) -> None:
@@ -257,7 +257,7 @@ def test_bad_rows_are_all_told_and_nothing_is_written(home: Path) -> None:
         assert line in result.stderr
     assert "Save the table as UTF-8." in result.stderr
     assert (
-        "spec.json was not written; --set POINTER=VALUE sets an option in it, as in --set /data/on_bad_row=skip."
+        "spec.json was not written; --set POINTER=VALUE sets an option in it, for example --set /data/on_bad_row=skip."
         in (result.stderr)
     )
     assert not list(home.glob("*.json"))
@@ -302,7 +302,7 @@ def test_nothing_is_overwritten_without_force(home: Path) -> None:
 
     refused = invoke(*arguments)
     assert (refused.exit_code, (home / "spec.json").read_text()) == (2, "mine")
-    assert "this file is there already" in refused.stderr
+    assert "this file exists already" in refused.stderr
     assert "--force" in refused.stderr
 
     assert invoke(*arguments, "--force").exit_code == 0
@@ -343,9 +343,9 @@ def test_unknown_names_and_forms_are_refused(home: Path) -> None:
     wrong = invoke("--images", "photos", "--captions", "captions.csv", "--encoder", "clipp")
     assert (wrong.exit_code, 'Did you mean "clip"?' in wrong.stderr) == (2, True)
     unknown = invoke("--images", "photos", "--captions", "notes.txt")
-    assert (unknown.exit_code, "no data set knows the form of this file" in unknown.stderr) == (2, True)
+    assert (unknown.exit_code, "no data set recognizes the format of this file" in unknown.stderr) == (2, True)
     not_coco = invoke("--images", "photos", "--captions", "captions.csv", "--data", "coco")
-    assert (not_coco.exit_code, "asked: coco." in not_coco.stderr) == (2, True)
+    assert (not_coco.exit_code, "tried: coco." in not_coco.stderr) == (2, True)
     lines = invoke("--images", "photos", "--captions", as_coco(home), "--data", "csv")
     assert lines.exit_code == 2
 
@@ -378,7 +378,7 @@ def test_data_set_that_fails_to_look_stops_only_what_no_other_knows(home: Path) 
     (home / "notes.txt").write_text("no table at all\n")
 
     assert draft(Wishes(home / "photos", home / "captions.csv", "run"), registry, home)["data"]["name"] == "csv"
-    with pytest.raises(DataError, match="Data set \"odd\" failed to look into it: KeyError: 'odd'"):
+    with pytest.raises(DataError, match="Data set \"odd\" failed to inspect it: KeyError: 'odd'"):
         draft(Wishes(home / "photos", home / "notes.txt", "run"), registry, home)
 
 
@@ -386,9 +386,9 @@ def test_where_nothing_is_recommended_a_name_is_asked_for(home: Path) -> None:
     write_csv(home / "captions.csv")
     registry = Registry.discover(skip=["encoder-clip"])
 
-    with pytest.raises(PluginError, match="no encoder is recommended, so name one") as caught:
+    with pytest.raises(PluginError, match="no encoder is recommended") as caught:
         draft(Wishes(home / "photos", home / "captions.csv", "run"), registry, home)
-    assert "--encoder takes one of: dinov3, timm, vit." in str(caught.value)
+    assert "Name one with --encoder: dinov3, timm, vit." in str(caught.value)
 
 
 def test_init_imports_nothing_heavy(home: Path) -> None:

@@ -27,7 +27,7 @@ def status(name: str, registry: Registry | None = None) -> PluginStatus:
         ("plugin = 1", "capfw_x:plugni", 'has no plugni. Did you mean "plugin"?'),
         (SOUND, "not a module", 'its entry point "not a module" is not "package.module"'),
         (SOUND, "capfw_x.part", "names the module capfw_x.part, but there is no capfw_x.part"),
-        ("import capfw_x.part", None, "its own module capfw_x.part is not there"),
+        ("import capfw_x.part", None, "its own module capfw_x.part is missing"),
         ("import json.nothing", None, 'it needs json.nothing, which the installed library "json" does not have'),
         ("from capfw.core.protocols.later import New", None, "it needs capfw.core.protocols.later, which capfw"),
         ("class Stop(BaseException):\n    pass\nraise Stop", None, "importing capfw_x failed: Stop"),

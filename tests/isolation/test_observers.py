@@ -38,7 +38,7 @@ def test_observer_that_exits_is_left_out_and_named_once() -> None:
     observers.inform("two")
 
     [warning] = [text for text in listener.heard if "Leaves" in text]
-    assert "failed and is left out" in warning
+    assert "failed and gets no more events" in warning
     assert [text for text in listener.heard if text != warning] == ["one", "two"]
 
 

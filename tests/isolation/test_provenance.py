@@ -100,7 +100,7 @@ def test_component_of_an_object_names_the_object(tiny: Callable[..., Path]) -> N
     registry = Registry.discover().with_plugins(Mine())
     run(load_spec(tiny(encoder={**COLORGRID, "name": "my-vit"}), registry=registry), registry=registry, until="extract")
 
-    assert 'This run used "my-vit" from plugin "Mine", which was handed over in Python.' in problem(
+    assert 'This run used "my-vit" from plugin "Mine", an object that was passed in Python.' in problem(
         tiny(encoder={**COLORGRID, "name": "my-vit"})
     )
 

@@ -47,7 +47,9 @@ BROKEN = {
     "capfw-nonsense": Broken(
         "@hookimpl\ndef register_decoders():\n    return 'eye'", ("'eye', not a list of Component",), ("decoder",)
     ),
-    "capfw-future": Broken("capfw_api = 99\n" + ONE, ("plugin API 99", "this is 1", "upgrade capfw"), ("encoder",)),
+    "capfw-future": Broken(
+        "capfw_api = 99\n" + ONE, ("plugin API 99", "this capfw has 1", "upgrade capfw"), ("encoder",)
+    ),
     "capfw-nowhere": Broken(
         "", ("the module nowhere_at_all.plugins", "there is no nowhere_at_all"), entry_point="nowhere_at_all.plugins"
     ),

@@ -142,7 +142,7 @@ def test_the_components_announce_their_scores(images: dict[Any, Source]) -> None
         metric = component.load()(component.example)
         scores = metric.score(Captioned(CANDIDATES, REFERENCES, images))
         assert tuple(scores.corpus) == tuple(scores.per_image) == component.example.score_names()
-        with pytest.raises(DataError, match="reads the images, and files of captions have none"):
+        with pytest.raises(DataError, match="needs the images, but a file of captions has none"):
             metric.score(Captioned(CANDIDATES, REFERENCES))
 
 

@@ -1,1 +1,1 @@
-"""Other projects' checkpoints and features, taken over."""
+"""Imports the checkpoints and features of other projects."""

@@ -1,4 +1,4 @@
-"""Other people's checkpoints as run directories (`capfw import checkpoint`). Importer plugins know the formats."""
+"""Turns other projects' checkpoints into run directories (`capfw import checkpoint`). Plugins know the formats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FoundT = TypeVar("FoundT")
 
 @dataclass(frozen=True)
 class ImportedRun:
-    """A run directory made of another project's checkpoint; `notices` say what was assumed."""
+    """A run directory made from another project's checkpoint; `notices` name each assumption."""
 
     run_dir: Path
     format_name: str
@@ -56,17 +56,17 @@ def import_checkpoint(
 ) -> ImportedRun:
     """Writes `run_dir`, ready for `Captioner.load` and `evaluate_run`, from the checkpoint in `file`.
 
-    What the file does not say (a data set, an encoder it does not name) comes with `overrides`, JSON pointers and
-    values; paths in them are relative to the working directory. Without a data set the run can caption but not be
-    evaluated. The directory appears whole or not at all.
+    `overrides` (JSON pointers and values) supply what the file does not contain, such as a data set or an encoder. Paths
+    in them are relative to the working directory. Without a data set the run can caption, but it cannot be evaluated.
+    The directory appears whole or not at all.
 
-    Raises `RequestError` when it exists already, `RunError` when it cannot be made, `BadCheckpoint` when the file is
-    damaged, of no known format, or does not fit the parts, and `SpecError` for what must be said or is wrong.
+    Raises `RequestError` when the directory exists, and `RunError` when it cannot be created. Raises `BadCheckpoint` when
+    the file is damaged, has no known format, or does not fit the parts. Raises `SpecError` for missing or wrong options.
     """
     registry = registry or Registry.discover()
-    run_dir = Path(os.path.abspath(run_dir.expanduser()))  # so that "x/.." is seen to exist
+    run_dir = Path(os.path.abspath(run_dir.expanduser()))  # so that lexists finds "x/.."
     if os.path.lexists(run_dir):
-        raise RequestError("there is something here already.", where=str(run_dir), fix="Choose another run directory.")
+        raise RequestError("this path exists already.", where=str(run_dir), fix="Choose another run directory.")
     state = read_weights(file)
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     found, importer, name = recognise(
@@ -92,9 +92,10 @@ def import_checkpoint(
 def recognise(
     registry: Registry, format_name: str | None, file: Path, read: Callable[[Importer], FoundT | None]
 ) -> tuple[FoundT, Importer, str]:
-    """What the importer called `format_name` reads in the file, or else the only one that reads anything; with its name.
+    """The content of the file, with its importer and that importer's name.
 
-    Raises `MissingWeights` when there is no such file, and `BadCheckpoint` when it is of no format, or of several.
+    `format_name` names the importer; without it, exactly one must recognise the file. Raises `MissingWeights` when there
+    is no such file, and `BadCheckpoint` when no importer or several recognise it.
     """
     if not file.is_file():
         raise MissingWeights(f"there is no file {file}.", fix="Check the path.")
@@ -107,10 +108,10 @@ def recognise(
         return found[0]
     if found:
         raise BadCheckpoint(
-            f"{file} is of several formats: {', '.join(name for _, _, name in found)}.",
-            fix="Say which with --format.",
+            f"{file} matches several formats: {', '.join(name for _, _, name in found)}.",
+            fix="Choose one with --format.",
         )
-    what = f'{file} is not of format "{format_name}".' if format_name else f"{file} is of no known format."
+    what = f'{file} does not have the format "{format_name}".' if format_name else f"{file} has no known format."
     raise BadCheckpoint(what, fix="\n".join(["Formats:", *(f"{each.name}: {each.summary}" for each in known)]))
 
 
@@ -121,7 +122,7 @@ def _spec(
     problems = [p for place, value in (overrides or {}).items() for p in override(raw, place, value)]
     for place, words in found.needed.items():
         if _at(raw, place) is None:
-            what = "the checkpoint does not say this, and nothing was given."
+            what = "the checkpoint does not contain this option, and the command does not set it."
             problems.append(Problem(place, what, f"{words}\nAdd --set {place}=..."))
     problems += _unchangeable(raw, run_dir)
     if problems:
@@ -130,13 +131,13 @@ def _spec(
 
 
 def _unchangeable(raw: Mapping[str, Any], run_dir: Path) -> list[Problem]:
-    """Options that would be written down and do nothing."""
+    """The options that the import would write but could not follow."""
     problems = []
     if raw["run_dir"] != str(run_dir):
-        what = f"the run directory is {run_dir}, as the command says."
+        what = f"the command already sets the run directory to {run_dir}."
         problems.append(Problem("/run_dir", what, "Leave out --set /run_dir=..."))
     if _at(raw, "/features/standardize") is True:
-        what = "the checkpoint was trained on features as they are, and holds no mean and deviation."
+        what = "the checkpoint was trained without standardised features, and holds no mean and deviation."
         problems.append(Problem("/features/standardize", what, "Leave it out."))
     return problems
 
@@ -149,7 +150,7 @@ def _at(raw: Any, place: str) -> object:
 
 @contextmanager
 def _written_aside(run_dir: Path) -> Iterator[Path]:
-    """A folder beside `run_dir` that becomes it when the block ends well, and goes when it does not."""
+    """A temporary folder beside `run_dir`. It is renamed to `run_dir` at the end, or deleted after an error."""
     aside = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -168,21 +169,21 @@ def _made(run_dir: Path) -> Iterator[None]:
         yield
     except OSError as err:
         raise RunError(
-            f"the run directory cannot be made: {err.strerror or err}.",
+            f"the run directory cannot be created: {err.strerror or err}.",
             where=str(run_dir),
-            fix="Choose another, in a folder where you may write.",
+            fix="Choose another in a folder where you can write.",
         ) from err
 
 
 def _check_numbers(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], file: Path) -> None:
-    """Raises `BadCheckpoint` for values that no trained network has, of names that are all in `expected`."""
+    """Raises `BadCheckpoint` for values that no trained network has. Every name of `state` is in `expected`."""
     other = [n for n, value in state.items() if value.is_floating_point() != expected[n].is_floating_point()]
     broken = [n for n, value in state.items() if not bool(value.isfinite().all())]
-    for names, what in ((other, "are of another kind of number (quantised?)"), (broken, "hold NaN or infinity")):
+    for names, what in ((other, "have another number type (quantised?)"), (broken, "hold NaN or infinity")):
         if names:
             raise BadCheckpoint(
                 f"{file}: {len(names)} of {len(state)} entries {what}: {', '.join(names[:3])}.",
-                fix="Import another checkpoint of this training, in floating point.",
+                fix="Import another checkpoint of this training, saved in floating point.",
             )
 
 
@@ -197,7 +198,7 @@ def _write(
     encoder = build_encoder(spec)
     _check_width(encoder.feature_shape, found.feature_dim, spec)
     model = build_model(spec, encoder, directory.assets, is_restored=trains_whole_decoder(spec))
-    # Standardisation (buffers of the model itself) is ours; the checkpoint knows the parts only.
+    # The buffers for standardisation belong to our model; the checkpoint has only the parts.
     expected = {n: v for n, v in model.saved_state().items() if n.startswith(("mapper.", "decoder."))}
     require_layout(renamed, {n: tuple(v.shape) for n, v in expected.items()}, source=file, option="")
     _check_numbers(renamed, expected, file)
@@ -216,7 +217,7 @@ def _write(
 
 
 def _renamed(state: Mapping[str, Tensor], spec: RunSpec, file: Path) -> dict[str, Tensor]:
-    """The tensors under their names in `CaptioningModel`. Raises `BadCheckpoint` for entries no part knows."""
+    """The tensors under their names in `CaptioningModel`. Raises `BadCheckpoint` for entries that no part knows."""
     names: dict[str, str | None] = {}
     for part in (spec.mapper, spec.decoder):
         part_class = part.component.load()
@@ -228,7 +229,7 @@ def _renamed(state: Mapping[str, Tensor], spec: RunSpec, file: Path) -> dict[str
         raise BadCheckpoint(
             f'{file} has {len(unknown)} entries that neither mapper "{spec.mapper.name}" nor decoder '
             f'"{spec.decoder.name}" knows: {", ".join(unknown[:3])}{", ..." if len(unknown) > 3 else ""}.',
-            fix="Leave /mapper and /decoder as the format says them, or name the parts that the file was saved from.",
+            fix="Do not change /mapper and /decoder, or name the parts that the file was saved from.",
         )
     return {ours: state[theirs] for theirs, ours in names.items() if ours is not None}
 

@@ -1,4 +1,4 @@
-"""Embeddings that another project made, as features in the store (`capfw import features`)."""
+"""Imports another project's embeddings into the feature store (`capfw import features`)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ from ..inputs.splits import samples_of
 from .checkpoints import recognise
 
 _NUM_CHECKED = 8
-_LEAST_COSINE = (
-    0.995  # another resize or half precision stay above it; other weights, crops or scalings of pixels do not
-)
+_LEAST_COSINE = 0.995  # another resize or half precision stays above it; other weights, crops or pixel scalings do not
 _MOST_NORM_RATIO = 1.02
 
 
 @dataclass(frozen=True)
 class ImportedFeatures:
-    """What `import_features` did: by split, how many images there are, had features before, and got some now.
+    """The result of `import_features`: the store and, by split, the numbers of images.
 
-    num_unused: rows of the file that belong to no image. num_checked: images that were encoded for comparison.
+    num_present: images that had features before. num_imported: images that got features now. num_unused: rows of the file
+    that belong to no image. num_checked: images that were encoded for comparison.
     """
 
     store: Path
@@ -46,13 +45,13 @@ class ImportedFeatures:
 def import_features(
     file: Path, spec: RunSpec, *, format_name: str | None = None, registry: Registry | None = None
 ) -> ImportedFeatures:
-    """Puts the embeddings in `file` into the feature store of `spec`, for its encoder and the images of its data set.
+    """Copies the embeddings in `file` into the feature store of `spec`, for its encoder and the images of its data set.
 
-    Images without a row are left for `capfw run` to encode. A few images are encoded here and compared with their rows, so
-    that embeddings of other weights, preprocessing or normalisation are never served as this encoder's.
+    `capfw run` later encodes the images without a row. This function encodes a few images and compares them with their
+    rows, so that embeddings of other weights, preprocessing or normalisation never pass as this encoder's.
 
-    Raises `RunError` when they differ, none can be compared, no image has a row or two images have the same, and
-    `BadCheckpoint` when the file cannot be read.
+    Raises `RunError` when they differ, when none can be compared, and when no image has a row or two images have the
+    same one. Raises `BadCheckpoint` when the file cannot be read.
     """
     found, _, _ = recognise(registry or Registry.discover(), format_name, file, lambda each: each.features(file))
     splits = samples_of(build_dataset(spec))
@@ -78,10 +77,10 @@ def import_features(
         wanted |= new
     if not wanted and not any(num_present.values()):
         raise RunError(
-            f"none of the {len(found.embeddings)} rows belongs to an image of the data set.",
+            f"none of the {len(found.embeddings)} rows belongs to an image of the data set; they are for "
+            f"{', '.join([*found.file_names[:3], *found.image_ids[:3]])}, ...",
             where=str(file),
-            fix=f"Its rows are for {', '.join([*found.file_names[:3], *found.image_ids[:3]])}, ...; the data set must have "
-            "these file names or image ids.",
+            fix="Use a data set with these file names or image ids.",
         )
     _check_rows(found, wanted, file)
     checked = _compare(encoder, found, list(wanted.values()), device, file)
@@ -90,10 +89,10 @@ def import_features(
 
 
 class _Places:
-    """Where an image's row is; of two rows for one image, the later (as both projects have it).
+    """Finds the row of an image. If an image has two rows, the later one counts, as in the projects that write such files.
 
-    Rows are found by file name where one of the images is, and otherwise by image id. Never by both: where names are shared,
-    an id that happens to be equal is another image's.
+    Rows are found by file name if any image has its name in the file, and otherwise by image id. They are never found by
+    both, because an equal id may then belong to another image.
     """
 
     def __init__(self, found: ForeignFeatures, samples: Sequence[Sample]) -> None:
@@ -116,26 +115,24 @@ def _check_shape(found: ForeignFeatures, encoder: Encoder, spec: RunSpec) -> Non
     shape = encoder.feature_shape
     if (shape.num_tokens, shape.dim) != (1, found.embeddings.shape[-1]):
         error = IncompatibleComponents(
-            f"the file holds one embedding of width {found.embeddings.shape[-1]} an image, but encoder "
+            f"the file holds one embedding of width {found.embeddings.shape[-1]} per image, but encoder "
             f'"{spec.encoder.name}" emits (B, {shape.num_tokens}, {shape.dim}).',
-            fix="Name the encoder that made them, and its pooled features.",
+            fix="Name the encoder that made them, with pooled features.",
         )
         error.where = "/encoder"
         raise error
 
 
 def _check_rows(found: ForeignFeatures, wanted: Mapping[str, tuple[Sample, int]], file: Path) -> None:
-    """Raises `RunError` for a row that two different images would get, and for one that holds NaN or infinity."""
+    """Raises `RunError` for a row that belongs to two different images, and for a row with NaN or infinity."""
     owners: dict[int, Sample] = {}
     for sample, place in wanted.values():
         name = str(sample.file_name or sample.image_id)
         if not bool(found.embeddings[place].isfinite().all()):
             what, fix = f"the embedding of image {name} holds NaN or infinity.", "Leave its row out of the file."
         elif place in owners:
-            what = (
-                f"images {owners[place].image_id} and {sample.image_id} are two that differ, and have one row: {name}."
-            )
-            fix = "Rows are found by file name without its folder, or by image id: give the images names of their own."
+            what = f"images {owners[place].image_id} and {sample.image_id} differ but have the same row: {name}."
+            fix = "Give the images unique file names: a row is found by file name without folder, or by image id."
         else:
             owners[place] = sample
             continue
@@ -145,13 +142,13 @@ def _check_rows(found: ForeignFeatures, wanted: Mapping[str, tuple[Sample, int]]
 def _compare(
     encoder: Encoder, found: ForeignFeatures, wanted: Sequence[tuple[Sample, int]], device: torch.device, file: Path
 ) -> int:
-    """Encodes a few images, spread over all, and compares. Returns how many.
+    """Encodes a few images, evenly spread, and compares them with their rows. Returns their number.
 
-    Raises `RunError` when they differ, and when none of the images can be decoded.
+    Raises `RunError` when they differ, and when no image can be decoded.
     """
     num_checked, num_wanted = 0, len(wanted)
     spread = range(0, num_wanted, max(1, -(-num_wanted // _NUM_CHECKED)))
-    # The others follow, in place of those that cannot be decoded.
+    # The other images follow, as replacements for images that cannot be decoded.
     order = [wanted[number] for number in dict.fromkeys([*spread, *range(num_wanted)])]
     for sample, place in order:
         if num_checked == _NUM_CHECKED:
@@ -164,14 +161,14 @@ def _compare(
             what, fix = difference
             name = str(sample.file_name or sample.image_id)
             raise RunError(
-                f"these are not the embeddings of this encoder: for image {name} they differ ({what}).",
+                f"these are not the embeddings of this encoder: that of image {name} differs ({what}).",
                 where=str(file),
                 fix=fix,
             )
         num_checked += 1
     if wanted and not num_checked:
         raise RunError(
-            "none of its images can be decoded, so that no embedding could be compared with the encoder's own.",
+            "no image can be decoded, so no embedding could be compared with the encoder's own.",
             where=str(file),
             fix="Correct the paths or the images of the data set.",
         )
@@ -179,14 +176,14 @@ def _compare(
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> tuple[str, str] | None:
-    """How two embeddings (D,) differ, and what to do; None when they are those of one image and encoder."""
+    """The difference of two embeddings (D,) and its fix; None when both are of one image and encoder."""
     cosine = float(F.cosine_similarity(ours, theirs, dim=0))
     if cosine < _LEAST_COSINE:
         return f"cosine {cosine:.3f}", "Name the encoder, weights and preprocessing that made them."
     ratio = float(theirs.norm() / ours.norm().clamp_min(1e-12))
     if not 1 / _MOST_NORM_RATIO < ratio < _MOST_NORM_RATIO:
-        fix = "They differ in length only: set /encoder/normalize to the other value."
-        return f"theirs are {ratio:.3g} times as long", fix
+        fix = "Set /encoder/normalize to the other value: they differ only in length."
+        return f"it is {ratio:.3g} times as long", fix
     return None
 
 

@@ -1,1 +1,1 @@
-"""What a step reads: sources turned into inputs, features, captions, and the batches made of them."""
+"""The data of a step: inputs from sources, features, captions, and batches of them."""

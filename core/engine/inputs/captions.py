@@ -1,7 +1,7 @@
-"""Which captions make up each optimizer step, and how they are padded.
+"""Divides captions into optimizer steps, and pads them.
 
-The plan of an epoch depends on the seed and the epoch alone, so a continued run meets the same steps. Captions of
-like length stand together: they are shuffled, sorted by length within pools of many steps, and the steps shuffled.
+The plan of an epoch depends only on the seed and the epoch, so a continued run has the same steps. A step holds captions
+of similar length: captions are shuffled and sorted by length within pools of many steps, and the steps are shuffled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POOL_STEPS = 50
 
 
 class TokenRows:
-    """Token ids of many texts of their own lengths, in one flat array."""
+    """Token ids of many texts of different lengths, in one flat array."""
 
     def __init__(self, rows: Sequence[Sequence[int]]) -> None:
         self.lengths: Numbers = np.asarray([len(ids) for ids in rows], dtype=np.int64)
@@ -34,7 +34,7 @@ class TokenRows:
         return len(self.lengths)
 
     def batch(self, numbers: Numbers, device: torch.device) -> TokenBatch:
-        """Ids and mask (B, T) of the rows of these numbers, T the longest of them."""
+        """Ids and mask (B, T) of the rows with these numbers; T is the length of the longest."""
         lengths = self.lengths[numbers]
         mask = np.arange(int(lengths.max(initial=0))) < lengths[:, None]  # (B, T)
         ids = np.zeros(mask.shape, dtype=np.int64)
@@ -46,13 +46,13 @@ class TokenRows:
 
 
 class Captions:
-    """Every caption of a split, tokenised once. Caption i belongs to the image at `image_places[i]` of the split."""
+    """Every caption of a split, tokenized once. Caption i belongs to image `image_places[i]` of the split."""
 
     def __init__(self, samples: Sequence[Sample], decoder: Decoder, max_tokens: int) -> None:
         places = [place for place, sample in enumerate(samples) for _ in sample.references]
         tokenized = decoder.tokenize([reference for sample in samples for reference in sample.references])
         self.num_truncated = sum(len(ids) > max_tokens for ids in tokenized)
-        # A caption that is cut loses its EOS: the decoder must not learn to stop in the middle of a sentence.
+        # A truncated caption has no EOS: the decoder must not learn to stop in the middle of a sentence.
         self._rows = TokenRows([ids[:max_tokens] for ids in tokenized])
         self.image_places: Numbers = np.asarray(places, dtype=np.int64)
         self.lengths = self._rows.lengths
@@ -61,15 +61,15 @@ class Captions:
         return len(self.lengths)
 
     def tokens(self, captions: Numbers, device: torch.device) -> TokenBatch:
-        """Ids and mask (B, T) of the captions numbered `captions`, T the longest of them."""
+        """Ids and mask (B, T) of the captions with these numbers; T is the length of the longest."""
         return self._rows.batch(captions, device)
 
     def num_rows(self, rows: Rows) -> int:
-        """How many rows an epoch has: one a caption, or one an image that has captions."""
+        """The number of rows in an epoch: one per caption, or one per image that has captions."""
         return len(self) if rows == "captions" else len(np.unique(self.image_places))
 
     def plan_epoch(self, seed: int, epoch: int, batch_size: int, rows: Rows = "captions") -> list[Numbers]:
-        """The steps of one epoch as arrays of caption numbers: every caption once, or one caption of each image."""
+        """The steps of one epoch as arrays of caption numbers: every caption once, or one caption per image."""
         generator = np.random.default_rng([seed, epoch])
         if rows == "images":
             return self._plan_images(generator, batch_size)
@@ -90,9 +90,9 @@ class Captions:
 
 
 def micro_batches(step: Numbers, micro_batch_size: int | None, rank: int, world: int) -> list[Numbers]:
-    """This process's part of a step, cut into micro-batches; every process gets the same number of them.
+    """This process's part of a step, divided into micro-batches. Every process gets the same number of them.
 
-    A process may get an empty micro-batch where a step has fewer captions than there are processes.
+    Some micro-batches may be empty, for example when a step has fewer captions than there are processes.
     """
     share = -(-len(step) // world)
     size = min(micro_batch_size or share, share)

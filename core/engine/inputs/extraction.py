@@ -1,4 +1,4 @@
-"""Extraction: every image of a split that is not in the feature store is encoded into it, shard by shard."""
+"""Extraction: encodes every image of a split that is not in the feature store, shard by shard."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .features import FeatureStore, StoredFeatures
 from .reader import Inputs, LiveInputs
 from .reading import InputReader, encode
 
-_GROUP = 64  # images read at once where they are only looked at
+_GROUP = 64  # images read at once where they are only checked
 
 
 def extract(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) -> dict[str, Inputs]:
-    """What the trained model reads of each split: stored features, or live inputs where the encoder is tuned.
+    """The model's inputs for each split: stored features, or live inputs where the encoder is tuned.
 
-    Images that cannot be read are left out, and reported. Raises `DataError` for a split of which none can be read, and
+    Images that cannot be read are left out and reported. Raises `DataError` for a split without a readable image, and
     `UnreadableSource` at the first bad image when `/features/on_bad_image` is "fail".
     """
     inputs = (_look_at if run.spec.train.tune.encoder is not None else _encode_all)(run, encoder, splits)
@@ -39,7 +39,7 @@ def extract(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) 
 
 
 def describe_inputs(run: Run, encoder: Encoder, inputs: Mapping[str, Inputs]) -> dict[str, object]:
-    """What the model reads, for the record of the run. A tuned encoder has no fingerprint: its weights are the run's."""
+    """The facts about the inputs for environment.json. A tuned encoder has no fingerprint: its weights are the run's."""
     is_tuned = run.spec.train.tune.encoder is not None
     shape = encoder.feature_shape
     return {
@@ -64,7 +64,7 @@ def _encode_all(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample
 
 
 def _look_at(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) -> dict[str, Inputs]:
-    """Live inputs, after every image was read once: what cannot be read must show before hours of training."""
+    """Live inputs. Reads every image once: an unreadable image must show before hours of training."""
     reader = InputReader(encoder, run.device, num_workers=run.spec.features.num_workers)
     inputs: dict[str, Inputs] = {}
     for split, samples in splits.items():
@@ -90,7 +90,7 @@ def _unreadable(run: Run, reader: InputReader, samples: Sequence[Sample], stage:
 
 
 class Extraction:
-    """Fills a store with the features of samples, sharing the work out between processes."""
+    """Fills a store with the features of samples; the processes share the work."""
 
     def __init__(self, run: Run, store: FeatureStore, encoder: Encoder) -> None:
         self.run, self.store, self.encoder = run, store, encoder
@@ -98,7 +98,7 @@ class Extraction:
         self.num_encoded = 0
 
     def perform(self, samples: Sequence[Sample], stage: str) -> StoredFeatures:
-        """The features of all samples that can be read, with the reasons of the others."""
+        """The features of all readable samples, and a reason for each of the others."""
         found = digest_sources(self.store, samples)
         unreadable = {
             sample.image_id: digest.what
@@ -140,9 +140,9 @@ class Extraction:
             self.store.refresh()
 
     def _write_shards(self, shards: Sequence[Sequence[tuple[str, Sample]]]) -> Iterator[int]:
-        """Encodes shard by shard; yields how many images were done each time."""
+        """Encodes shard by shard; yields the number of images after each batch."""
         size = self.settings.batch_size
-        # Groups never straddle shards: a shard is the last one of its list or a whole number of groups.
+        # No group crosses a shard boundary: every shard but the last is a whole number of groups.
         groups = [[shard[start : start + size] for start in range(0, len(shard), size)] for shard in shards]
         reader = InputReader(self.encoder, self.run.device, num_workers=self.settings.num_workers)
         inputs = reader.read([[sample.source for _, sample in group] for shard in groups for group in shard])
@@ -167,7 +167,7 @@ class Extraction:
 
 
 def digest_sources(store: FeatureStore, samples: Sequence[Sample]) -> list[str | UnreadableSource]:
-    """SHA-256 of every source's bytes; one whose identity is unchanged since the last time is not read."""
+    """SHA-256 of every source's bytes. A source with an unchanged identity is not read again."""
     remembered_file = store.folder / "files.json"
     remembered = json.loads(remembered_file.read_text()) if remembered_file.is_file() else {}
     known = dict(remembered)
@@ -193,9 +193,9 @@ def digest_sources(store: FeatureStore, samples: Sequence[Sample]) -> list[str |
 
 
 def refusal(sample: Sample, reason: str) -> CapfwError:
-    """The error of an image that cannot be read, where none may be left out."""
+    """The error for an unreadable image when `/features/on_bad_image` is "fail"."""
     return UnreadableSource(
         f"image {sample.image_id}: {reason}",
         where=sample.source.name,
-        fix='Mend or remove the image, or set /features/on_bad_image to "skip".',
+        fix='Repair or remove the image, or set /features/on_bad_image to "skip".',
     )

@@ -1,9 +1,9 @@
-"""The feature store: every image is encoded once, and a changed encoder or image is never served from it.
+"""The feature store: every image is encoded once, and a changed encoder or image never gets old features.
 
-A store is a folder of shards for one encoder (config, weights, transform, code) and dtype. A shard is a safetensors file
-that names, in its own metadata, the SHA-256 of each image it holds and the images that could not be decoded; a shard
-is whole or absent, so a killed extraction loses at most the shard it was filling. `files.json` only remembers which
-file had which hash (by path, inode, size and times), so that unchanged files are not read again.
+A store is a folder of shards for one encoder (config, weights, transform, code) and dtype. A shard is a safetensors
+file. Its metadata holds the SHA-256 of each image in it, and the images that could not be decoded. A shard is whole or
+absent, so a killed extraction loses at most one shard. `files.json` holds the hash of each file (by path, inode, size and
+times), so that unchanged files are not read again.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 @dataclass(frozen=True)
 class Row:
-    """Where one image's features stand."""
+    """The location of one image's features."""
 
     shard: Path
     index: int
 
 
 class FeatureStore:
-    """The features of one encoder on disk. `shape` is (N, D); `dtype` is what is stored."""
+    """The features of one encoder on disk. `shape` is (N, D); `dtype` is the stored dtype."""
 
     def __init__(self, folder: Path, shape: FeatureShape, dtype: torch.dtype) -> None:
         self.folder, self.shape, self.dtype = folder, shape, dtype
@@ -50,7 +50,7 @@ class FeatureStore:
 
     @classmethod
     def open(cls, settings: FeatureSettings, part: Part, encoder: Encoder, code: str) -> FeatureStore:
-        """Opens, or begins, the store of `encoder` below `settings.store`; `code` is the version of its code."""
+        """Opens or creates the store of `encoder` in `settings.store`; `code` is the version of its code."""
         assert settings.store is not None
         shape = encoder.feature_shape
         facts = {
@@ -69,7 +69,7 @@ class FeatureStore:
         return cls(folder, shape, _DTYPES[settings.dtype])
 
     def refresh(self) -> None:
-        """Reads the shards' headers. A damaged shard is an error that names it: it is never skipped over."""
+        """Reads the headers of the shards. Raises `RunError`, naming the shard, for a damaged one; none is skipped."""
         self.rows.clear()
         self.unreadable.clear()
         for shard in sorted(self.folder.glob("shard-*.safetensors")):
@@ -84,16 +84,16 @@ class FeatureStore:
             self.unreadable.update(json.loads(metadata["unreadable"]))
 
     def rows_per_shard(self, batch_size: int) -> int:
-        """A whole number of batches, so that a continued extraction forms the batches an undisturbed one forms."""
+        """The rows of a shard: a whole number of batches, so that a continued extraction forms the same batches."""
         row_bytes = self.shape.num_tokens * self.shape.dim * self.dtype.itemsize
         rows = min(_SHARD_ROWS, max(1, _SHARD_BYTES // row_bytes))
         return max(1, rows // batch_size) * batch_size
 
     def write(self, digests: Sequence[str], features: Tensor, unreadable: Mapping[str, str]) -> None:
-        """Adds a shard: features (rows, N, D), one row a digest.
+        """Adds a shard: features (rows, N, D), one row per digest.
 
-        It is named after all its images in their order, so that of two runs at work in one store neither replaces a shard
-        of the other but by its equal.
+        Its name is a hash of all its images in order. So two runs that fill one store at once replace a shard only by an
+        equal one.
         """
         name = hashlib.sha256(" ".join([*digests, "", *unreadable]).encode()).hexdigest()[:16]
         stored = features.to(self.dtype)
@@ -101,7 +101,7 @@ class FeatureStore:
             raise RunError(
                 f"the encoder's features do not fit {str(self.dtype).removeprefix('torch.')}: some are not finite.",
                 where="/features/dtype",
-                fix='Set /features/dtype to "float32"; if that does not help, the encoder yields NaN.',
+                fix='Set /features/dtype to "float32"; if that does not help, the encoder returns NaN.',
             )
         metadata = {"digests": json.dumps(list(digests)), "unreadable": json.dumps(dict(unreadable))}
         write_tensors(self.folder / f"shard-{name}.safetensors", {"features": stored}, metadata)
@@ -137,7 +137,7 @@ class StoredFeatures:
 
     @property
     def is_in_memory(self) -> bool:
-        """Whether all features were read into memory; otherwise they stay memory-mapped on disk."""
+        """Whether all features are in memory; otherwise they are memory-mapped from disk."""
         return self._in_memory is not None
 
     def _load(self, store: FeatureStore) -> Tensor:
@@ -151,7 +151,7 @@ class StoredFeatures:
         return features
 
     def gather(self, groups: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """For each group of places the features (B, N, D) float32 on the device."""
+        """The features (B, N, D) float32 of each group of places, on the device."""
         return (self._rows_at(places) for places in groups)
 
     def _rows_at(self, places: Sequence[int]) -> Tensor:

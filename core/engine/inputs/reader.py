@@ -1,4 +1,4 @@
-"""The one place that makes batches: inputs, tokens and text, row by row, of a split's captions or images."""
+"""Makes every batch: inputs, tokens and text, row by row, of the captions or images of a split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .reading import InputReader
 
 
 class Inputs(Protocol):
-    """What the trained model reads of one split: stored features, or live inputs of an encoder that is tuned."""
+    """The model's inputs of one split: stored features, or live inputs of a tuned encoder."""
 
     @property
     def samples(self) -> Sequence[Sample]:
@@ -25,18 +25,18 @@ class Inputs(Protocol):
 
     @property
     def unreadable(self) -> Mapping[ImageId, str]:
-        """Why other images of the split are left out, by id."""
+        """The reason why each other image of the split is left out, by id."""
 
     @property
     def device(self) -> torch.device:
-        """Where inputs are handed out."""
+        """The device of the inputs that `gather` returns."""
 
     def gather(self, groups: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """For each group of places the inputs (B, ...) float32 on the device."""
+        """The inputs (B, ...) float32 of each group of places, on the device."""
 
 
 class LiveInputs:
-    """Inputs that are read and transformed each time anew, as a tuned encoder needs them."""
+    """Inputs that are read and transformed each time, for a tuned encoder."""
 
     def __init__(
         self,
@@ -49,17 +49,17 @@ class LiveInputs:
         self.unreadable: Mapping[ImageId, str] = unreadable or {}
 
     def gather(self, groups: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """Raises `RunError` for an image that could be read when the run began, and no longer can."""
+        """Yields the inputs of each group. Raises `RunError` for an image that was readable before, and no longer is."""
         sources = [[self.samples[place].source for place in group] for group in groups]
         for items in self._reader.read(sources):
             for item in items:
                 if isinstance(item, UnreadableSource):
-                    raise RunError(item.what, where=item.where, fix="Put the file back, and run again.") from item
+                    raise RunError(item.what, where=item.where, fix="Restore the file and run again.") from item
             yield torch.stack([item for item in items if isinstance(item, Tensor)])
 
 
 class Reader:
-    """Batches of one split. Every row has a seed of its own, from `seed`, a purpose and the image's id."""
+    """Batches of one split. Every row has its own seed, which depends on `seed`, a purpose and the image's id."""
 
     def __init__(self, inputs: Inputs, captions: Captions | None, texts: TokenRows | None, *, seed: int) -> None:
         self.inputs, self._captions, self._texts, self._seed = inputs, captions, texts, seed
@@ -67,11 +67,11 @@ class Reader:
     @property
     def captions(self) -> Captions:
         """The captions of the split."""
-        assert self._captions is not None, "this reader was made for captioning"
+        assert self._captions is not None, "this reader has no captions"
         return self._captions
 
     def of_captions(self, groups: Sequence[Numbers], purpose: Sequence[object]) -> Iterator[Batch]:
-        """A batch for each group of caption numbers; `purpose` is what a group's seeds are for (the step's number)."""
+        """A batch for each group of caption numbers; `purpose` (the step's number) is part of the seeds of a group."""
         places = [self.captions.image_places[group].tolist() for group in groups]
         for group, chosen, inputs, why in zip(groups, places, self.inputs.gather(places), purpose, strict=True):
             yield self._batch(chosen, inputs, self.captions.tokens(group, self.inputs.device), why)
@@ -92,7 +92,7 @@ class Reader:
 
 
 def no_tokens(num_rows: int, device: torch.device) -> TokenBatch:
-    """Tokens (B, 0), of images without captions."""
+    """Tokens (B, 0) for images without captions."""
     return TokenBatch(
         torch.zeros((num_rows, 0), dtype=torch.int64, device=device),
         torch.zeros((num_rows, 0), dtype=torch.bool, device=device),

@@ -1,4 +1,4 @@
-"""Reads sources and turns them into an encoder's inputs, in worker processes where there are many."""
+"""Reads sources and turns them into an encoder's inputs, in worker processes if asked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ...protocols import Encoder, Source, TransformsBatches
 
 
 class InputReader:
-    """Turns sources into inputs of one encoder, by its `transform`, or its `transform_batch` where it has one.
+    """Turns sources into inputs of one encoder, with its `transform_batch` if it has one, else with its `transform`.
 
-    The worker processes get the transform and the sources, never the encoder.
+    The worker processes receive the transform and the sources, never the encoder.
     """
 
     def __init__(self, encoder: Encoder, device: torch.device, *, num_workers: int = 0) -> None:
@@ -24,7 +24,7 @@ class InputReader:
         self._device, self._num_workers = device, num_workers
 
     def read(self, groups: Sequence[Sequence[Source]]) -> Iterator[list[Tensor | UnreadableSource]]:
-        """For each group of sources its inputs on the device, with the error in place of one that cannot be read."""
+        """The inputs of each group of sources on the device, with an error in place of an unreadable one."""
         flat = [source for group in groups for source in group]
         loader = DataLoader(
             _Sources(flat, self._transform),
@@ -33,7 +33,7 @@ class InputReader:
             collate_fn=_keep_list,
         )
         for group, items in zip(groups, loader, strict=True):
-            # A reason travels as a string: exceptions with more arguments do not pickle.
+            # Workers return the reason as a string: exceptions with more arguments do not pickle.
             yield [
                 UnreadableSource(item, where=source.name) if isinstance(item, str) else item
                 for source, item in zip(group, self._on_device(items), strict=True)
@@ -55,7 +55,7 @@ class InputReader:
 
 
 class _Sources(Dataset[Tensor | bytes | str]):
-    """Sources as inputs, or as bytes where there is no transform; a string is the reason why one cannot be read."""
+    """Sources as inputs, or as bytes without a transform. A string is the reason why a source is unreadable."""
 
     def __init__(self, sources: Sequence[Source], transform: Callable[[bytes], Tensor] | None) -> None:
         self._sources, self._transform = sources, transform
@@ -84,15 +84,18 @@ def _consecutive(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def encode(encoder: Encoder, inputs: Tensor) -> Tensor:
-    """Features (B, N, D) float32 of inputs on the encoder's device. Raises `PluginError` for another shape than it says."""
+    """Features (B, N, D) float32 of inputs on the encoder's device.
+
+    Raises `PluginError` when their shape is not the declared `feature_shape`.
+    """
     with torch.inference_mode():
         features = encoder.encode(inputs).float()
     declared = (len(inputs), encoder.feature_shape.num_tokens, encoder.feature_shape.dim)
     if tuple(features.shape) != declared:
         raise PluginError(
-            f"{type(encoder).__name__} gave features {tuple(features.shape)} for {len(inputs)} images; "
-            f"its feature_shape says {declared}.",
+            f"{type(encoder).__name__} returned features {tuple(features.shape)} for {len(inputs)} images; "
+            f"its feature_shape declares {declared}.",
             where="/encoder",
-            fix="The encoder is at fault, not the spec: `capfw plugins check NAME` tells its author more.",
+            fix="Correct the encoder, not the spec: `capfw plugins check NAME` reports more.",
         )
     return features

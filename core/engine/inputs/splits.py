@@ -1,4 +1,4 @@
-"""What the splits of a data set must be before anything is computed on them."""
+"""Reads the splits of a data set, and checks them before any computation."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ SPLITS = ("train", "val", "test")
 
 
 def read_splits(run: Run) -> dict[str, Sequence[Sample]]:
-    """The samples of each split of the data set, in the order train, val, test; its warnings are passed on."""
+    """The samples of each split of the data set, in the order train, val, test. Its warnings become notices."""
     with collected_warnings(run.observers.warn):
         return samples_of(build_dataset(run.spec))
 
 
 def samples_of(dataset: Dataset) -> dict[str, Sequence[Sample]]:
-    """The samples of each split the data set has, in the order train, val, test."""
+    """The samples of each split of the data set, in the order train, val, test."""
     return {split: dataset.samples(split) for split in SPLITS if split in dataset.splits}
 
 
 def final_split(splits: Mapping[str, object]) -> str | None:
-    """The split whose scores are the run's: test, or val where there is no test split."""
+    """The split whose scores are the result of the run: test, or val where there is no test split."""
     return next((split for split in ("test", "val") if split in splits), None)
 
 
 def check_splits(splits: Mapping[str, Sequence[Sample]]) -> None:
-    """Raises `DataError` for what cannot be trained on, or scored honestly.
+    """Raises `DataError` for data on which training or scores would be invalid.
 
-    That is: no training images, a split without a caption, and an image id that stands twice, in one split or in two.
+    Such data has no training images, a split without captions, or an image id twice, in one split or in two.
     """
     if not splits.get("train"):
         raise DataError("the data set has no training images.", where="/data", fix="Give it a train split.")
@@ -47,8 +47,8 @@ def check_splits(splits: Mapping[str, Sequence[Sample]]) -> None:
             seen[sample.image_id] = split
     if clashes:
         raise DataError(
-            f"{len(clashes)} image ids stand in the data more than once: {', '.join(clashes[:5])}"
+            f"{len(clashes)} image ids occur more than once in the data: {', '.join(clashes[:5])}"
             + (", ..." if len(clashes) > 5 else "."),
             where="/data",
-            fix="Leave each image in one split: scores on images that were trained on mean nothing.",
+            fix="Keep each image in one split: scores on training images are not valid.",
         )

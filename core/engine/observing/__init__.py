@@ -1,1 +1,1 @@
-"""Who is told of a run: the log, the progress display, plugins, and the report at the end."""
+"""The observers of a run: the log, the progress display and plugins; and the report at the end."""

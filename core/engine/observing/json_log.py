@@ -1,4 +1,4 @@
-"""The run's own log: one JSON object a line, appended."""
+"""The run's log: one JSON object per line, appended."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .observers import Event
 
 
 class JsonLog:
-    """Writes every event but plain progress to `file`. A continued run repeats lines; the later one of a step counts."""
+    """Writes every event to `file`, but only the end of progress. A continued run repeats steps; the later line counts."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def _write(self, name: str, event: Event) -> None:
         line = {"event": name, "time": round(time.time(), 3), **asdict(event)}
-        line.pop("spec", None)  # it stands in spec.json
+        line.pop("spec", None)  # spec.json holds it
         with self._file.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
@@ -61,7 +61,7 @@ class JsonLog:
 
 
 def read_log(file: Path, event: str) -> list[dict[str, float]]:
-    """The log's lines of one kind. A last line that a crash cut short is passed over."""
+    """The log's lines of one event. Skips a last line that a crash left incomplete."""
     lines = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
         try:
@@ -74,9 +74,9 @@ def read_log(file: Path, event: str) -> list[dict[str, float]]:
 
 
 def read_epochs(file: Path) -> list[dict[str, float]]:
-    """The log's line of each epoch: the last with a validation loss, or the last where none has one.
+    """The log's line of each epoch: the last one with a validation loss, or the last one if none has it.
 
-    A run that is continued at the end of an epoch logs it again, without the loss it has measured already.
+    A run that continues at the end of an epoch logs the epoch again, without the loss that it has computed before.
     """
     epochs: dict[float, dict[str, float]] = {}
     for record in read_log(file, "epoch"):

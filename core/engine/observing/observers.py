@@ -1,4 +1,4 @@
-"""Tells observers what happens in a run. An observer that fails is named once and left out; the run goes on."""
+"""Passes the events of a run to its observers. A failing observer is reported once and removed; the run continues."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _HOOK = {
 
 
 class Observers:
-    """The run hooks of every plugin in `registry` and of the objects in `extra`. Only the main process tells them.
+    """The run hooks of every plugin in `registry` and of the objects in `extra`. Only the main process calls them.
 
-    Raises `PluginError` for an object in `extra` that cannot be one: without hooks, or with a misspelt one.
+    Raises `PluginError` for an object in `extra` without hooks, or with a misspelt hook.
     """
 
     def __init__(self, registry: Registry, extra: Sequence[object] = (), *, is_main: bool = True) -> None:
@@ -40,7 +40,7 @@ class Observers:
         self._is_main = is_main
 
     def tell(self, event: Event) -> None:
-        """Calls the event's hook in every observer, in the order of the plugins but for tryfirst and trylast."""
+        """Calls the event's hook in every observer, in the order of the plugins, after tryfirst and before trylast."""
         if not self._is_main:
             return
         name_of_hook = _HOOK[type(event)]
@@ -49,19 +49,19 @@ class Observers:
                 continue
             try:
                 getattr(hooks, name_of_hook)(event=event)
-            except (Exception, SystemExit) as err:  # an observer is a stranger's code: it must not end the run
+            except (Exception, SystemExit) as err:  # an observer is third-party code: it must not end the run
                 self._failed.append(hooks)
-                self.warn(f"observer {plugin} failed and is left out from here on: {err!r}")
+                self.warn(f"observer {plugin} failed and gets no more events: {err!r}")
 
     def warn(self, text: str) -> None:
-        """Tells a warning."""
+        """Reports a warning."""
         self.tell(Notice("warning", text))
 
     def inform(self, text: str) -> None:
-        """Tells a piece of information."""
+        """Reports a piece of information."""
         self.tell(Notice("info", text))
 
 
 def _rank(caller: pluggy.HookCaller) -> int:
-    """Observers hear in this order: those that ask to be first, the others, those that ask to be last."""
+    """The rank of an observer for this event: -1 with tryfirst, 1 with trylast, else 0."""
     return sum(implementation.trylast - implementation.tryfirst for implementation in caller.get_hookimpls())

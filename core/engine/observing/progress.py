@@ -1,4 +1,4 @@
-"""Shows a run to a person on stderr: bars with rates on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run on stderr: bars with rates on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LINE_EVERY_SECONDS = 10.0
 
 
 class ProgressDisplay:
-    """An observer. One bar at a time, for the stage that moves; on a plain stream, a line every ten seconds.
+    """An observer that shows one bar for the current stage; on a plain stream, a line every ten seconds.
 
-    Use as a context manager: a bar that an error leaves on the terminal is taken away, and the cursor comes back.
+    Use it as a context manager: it then removes the bar after an error, and restores the cursor.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -61,14 +61,14 @@ class ProgressDisplay:
             self.close()
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.stop()
         self._bar, self._task, self._stage = None, None, ""
 
     @hookimpl
     def run_started(self, event: RunStarted) -> None:
-        """Says where the run is."""
+        """Prints the run directory."""
         self._say(f"{'Continuing in' if event.is_resumed else 'Run directory:'} {event.run_dir}")
 
     @hookimpl
@@ -84,7 +84,7 @@ class ProgressDisplay:
 
     @hookimpl
     def step_ended(self, event: StepEnded) -> None:
-        """Moves the bar of training."""
+        """Moves the training bar."""
         note = f"epoch {event.epoch}, loss {event.loss:.3f}, {event.captions_per_second:.0f} captions/s"
         self._show("train", event.step, event.num_steps, "steps", note)
 
@@ -105,5 +105,5 @@ class ProgressDisplay:
 
     @hookimpl
     def run_ended(self, event: RunEnded) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         self.close()

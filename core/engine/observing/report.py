@@ -20,7 +20,7 @@ _MOST_IMAGES = 60
 
 
 def write_report(directory: RunDirectory, spec: RunSpec, evaluation: Evaluation, samples: Sequence[Sample]) -> Path:
-    """Writes `report.html` with up to 60 images: the worst, the middle and the best by `train.best_by`."""
+    """Writes `report.html` with up to 60 images: low, middle and high values of the score in `train.best_by`."""
     environment = Environment(
         loader=PackageLoader("capfw.core.engine.observing", "templates"),
         autoescape=select_autoescape(),
@@ -68,7 +68,7 @@ def _card(sample: Sample, evaluation: Evaluation, score_name: str) -> dict[str, 
 
 
 def _thumbnail(sample: Sample) -> str:
-    """A JPEG as a data URL; empty when the bytes are no image, or have gone since they were captioned."""
+    """A JPEG as a data URL; empty when the bytes are not an image, or are no longer readable."""
     try:
         jpeg = thumbnail(sample.source.read())
     except UnreadableSource:
@@ -77,7 +77,7 @@ def _thumbnail(sample: Sample) -> str:
 
 
 def _polyline(points: Sequence[tuple[float, float]], width: int = 640, height: int = 160) -> dict[str, object]:
-    """Points of an SVG polyline, the later of two values for one step, and the axis limits."""
+    """The points of an SVG polyline and the axis limits; for two values of one step, the later counts."""
     latest = sorted(dict(points).items())
     if len(latest) < 2:
         return {}
