@@ -109,13 +109,14 @@ def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sampl
     assets.mkdir(parents=True, exist_ok=True)
     if "decoder" in kept:
         # The context of the other run knows that run's training images; this run fits its own.
-        unwanted = shutil.ignore_patterns(_PREPARED, CONTEXT_FOLDER)
+        unwanted = shutil.ignore_patterns(_PREPARED, START_FILE, CONTEXT_FOLDER)
         shutil.copytree(source / "assets", assets, dirs_exist_ok=True, ignore=unwanted)
     else:
         prepare_assets(spec, samples, assets)
     state = {**_start_of(source), **read_state(checkpoints.weights(best.step))}
     taken = {name: value for name, value in state.items() if name.startswith(tuple(f"{part}." for part in kept))}
-    if "encoder" in kept:  # mean and deviation are those of this encoder's features
+    # Mean and deviation belong to the features of this encoder, for a mapper that reads them standardised.
+    if "encoder" in kept and ("mapper" in kept or spec.features.standardize):
         taken |= {name: value for name, value in state.items() if name.startswith("feature_")}
     tuned = old.get("train", {}).get("tune", {}).get("decoder")
     is_whole = "decoder" in kept and ((tuned is not None and tuned.get("only") is None) or _was_whole(source))
@@ -142,7 +143,8 @@ def _compared(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[lis
             kept.append(part)
             continue
         assert isinstance(now, dict)
-        keys = [k for k in now if not isinstance(before, dict) or before.get(k) != now[k]]
+        was = before if isinstance(before, dict) else {}
+        keys = [key for key in {**now, **was} if was.get(key) != now.get(key)]
         anew.append(f"the {part}, which differs at {listed([f'/{part}/{key}' for key in keys], 3)}")
     # A mapper reads the features of one encoder and writes the vectors of one decoder.
     if "mapper" in kept and ("encoder" not in kept or "decoder" not in kept):

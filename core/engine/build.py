@@ -80,6 +80,10 @@ def build_encoder(spec: RunSpec) -> Encoder:
         error = ComponentError("this encoder cannot be tuned: it is not a torch module.", fix="Leave it frozen.")
         error.where = "/train/tune/encoder"
         raise error
+    if not any(parameter.requires_grad for parameter in encoder.parameters()):
+        error = ComponentError("this encoder has no parameters to train.", fix="Set it to null.")
+        error.where = "/train/tune/encoder"
+        raise error
     return encoder.train(False)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..errors import RunError
 from .atomic import write_aside, write_json, write_tensors
@@ -86,7 +86,7 @@ class Checkpoints:
         pointer = self.folder / "best.json"
         return Best(**json.loads(pointer.read_text())) if pointer.is_file() else None
 
-    def save(self, position: Position, task: Task, optimizer: Optimizer, scheduler: LRScheduler) -> None:
+    def save(self, position: Position, task: Task, optimizer: Optimizer, scheduler: LambdaLR) -> None:
         """Writes the checkpoint of `position` and makes it the last."""
         whole = self._step_folder(position.step)
         if not whole.is_dir():
@@ -115,7 +115,7 @@ class Checkpoints:
         write_json(self.folder / "best.json", asdict(best))
         self._prune()
 
-    def resume(self, task: Task, optimizer: Optimizer, scheduler: LRScheduler) -> Position:
+    def resume(self, task: Task, optimizer: Optimizer, scheduler: LambdaLR) -> Position:
         """Restores the last checkpoint; without one, training starts from the beginning."""
         position = self.last()
         if position is None:
@@ -133,6 +133,7 @@ class Checkpoints:
             ) from err
         optimizer.load_state_dict(state["optimizer"])
         scheduler.load_state_dict(state["scheduler"])
+        _set_rates(optimizer, scheduler)
         return position
 
     def require_last(self) -> None:
@@ -153,3 +154,9 @@ class Checkpoints:
                 shutil.rmtree(folder)
             elif last is not None and step != last.step:
                 (folder / "optimizer.pt").unlink(missing_ok=True)
+
+
+def _set_rates(optimizer: Optimizer, scheduler: LambdaLR) -> None:
+    """Sets the rates of the schedule at hand: those in the checkpoint are of the old one where /train/epochs was raised."""
+    for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+        group["lr"] = base * factor(scheduler.last_epoch)

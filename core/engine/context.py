@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
@@ -21,14 +22,10 @@ def fit_context(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs]) 
 
     The first call of a run fits the context. Raises `IncompatibleComponents` when a text leaves no room for a caption.
     """
-    context = build_context(run.spec, run.directory.assets)
-    if context is None:
+    if run.spec.context is None:
         return {}
-    mark = run.directory.assets / CONTEXT_FOLDER / _FITTED
-    if run.is_main and not mark.is_file():
-        train = inputs["train"]
-        context.fit(train.samples, _features(run, train))
-        mark.touch()
+    if run.is_main:
+        _fit(run, inputs)
     run.wait()
     context = build_context(run.spec, run.directory.assets)
     assert context is not None
@@ -36,6 +33,17 @@ def fit_context(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs]) 
     longest = max(int(rows.lengths.max(initial=0)) for rows in texts.values())
     check_positions(run.spec, model.as_mapper, model.as_decoder, longest)
     return texts
+
+
+def _fit(run: Run, inputs: Mapping[str, Inputs]) -> None:
+    folder = run.directory.assets / CONTEXT_FOLDER
+    if (folder / _FITTED).is_file():
+        return
+    shutil.rmtree(folder, ignore_errors=True)  # what a fit that was interrupted left
+    context = build_context(run.spec, run.directory.assets)
+    assert context is not None
+    context.fit(inputs["train"].samples, _features(run, inputs["train"]))
+    (folder / _FITTED).touch()
 
 
 def _texts(run: Run, context: Context, model: CaptioningModel, inputs: Inputs, stage: str) -> TokenRows:

@@ -11,7 +11,6 @@ from accelerate.utils import broadcast_object_list, gather_object
 from ..protocols import Captioned, Evaluated, ImageId, Metric, Sample
 from ..scoring import MetricScores, apply_metrics
 from .assembling import loaded_best
-from .build import build_metrics
 from .evaluation import Evaluation
 from .generate import Caption, autocast, caption_split
 from .inputs.captions import Captions, TokenRows
@@ -22,7 +21,12 @@ from .run_directory import describe_data, versions
 
 
 def evaluate_best(
-    run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts: Mapping[str, TokenRows], split: str
+    run: Run,
+    model: CaptioningModel,
+    metrics: Sequence[Metric],
+    inputs: Mapping[str, Inputs],
+    texts: Mapping[str, TokenRows],
+    split: str,
 ) -> Evaluation:
     """Captions and scores the final split with the best checkpoint, and writes the results; once per checkpoint."""
     best = run.directory.checkpoints.best()
@@ -31,7 +35,7 @@ def evaluate_best(
     if written is not None and written.step == best.step:
         return written
     step = loaded_best(model, run.directory.checkpoints)
-    evaluation = Evaluator(run, model, inputs[split], texts.get(split), split).evaluate(step)
+    evaluation = Evaluator(run, model, metrics, inputs[split], texts.get(split), split).evaluate(step)
     run.observers.tell(Evaluated(split, step, evaluation.scores, is_best=True))
     if run.is_main:
         evaluation.write(run.directory.path)
@@ -45,6 +49,7 @@ class Evaluator:
         self,
         run: Run,
         model: CaptioningModel,
+        metrics: Sequence[Metric],
         inputs: Inputs,
         texts: TokenRows | None,
         split: str,
@@ -52,10 +57,9 @@ class Evaluator:
         seed: int | None = None,
     ) -> None:
         """`seed` is the seed of sampled captions; it defaults to the run's seed."""
-        self.run, self.model, self.split = run, model, split
+        self.run, self.model, self.metrics, self.split = run, model, metrics, split
         self.seed = run.spec.seed if seed is None else seed
         self.reader = Reader(inputs, None, texts, seed=self.seed)
-        self.metrics = build_metrics(run.spec.metrics)
 
     def evaluate(self, step: int) -> Evaluation:
         """The captions and scores, equal in every process; `step` is the step of the weights."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs, PartialState
 
 from ..protocols import Progress
 from ..registry import Registry, code_of
@@ -97,5 +97,7 @@ def is_main_process() -> bool:
 def _accelerator(spec: RunSpec) -> Accelerator:
     # The main process scores while the others wait; the default of ten minutes would end a long evaluation.
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
-    is_bf16 = spec.train.precision == "bf16" or (spec.train.precision == "auto" and torch.cuda.is_available())
-    return Accelerator(mixed_precision="bf16" if is_bf16 else "no", kwargs_handlers=[patience])
+    # An encoder may have parameters that its features do not use, such as those of a projection.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=spec.train.tune.encoder is not None)
+    # It holds one precision for the whole process; the trainer itself uses that of each run.
+    return Accelerator(mixed_precision="no", kwargs_handlers=[patience, unused])

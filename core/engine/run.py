@@ -26,6 +26,7 @@ from ..protocols import RunEnded, RunStarted, Sample
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
 from .assembling import assemble, loaded_best
+from .build import build_metrics, build_objective
 from .context import fit_context
 from .evaluate import Evaluator, evaluate_best
 from .evaluation import RESULT_FOLDERS, Evaluation, require_writable
@@ -35,6 +36,7 @@ from .observing.json_log import JsonLog
 from .observing.report import write_report
 from .opening import Run, opened
 from .run_directory import RunDirectory, describe_data, open_run, providers, versions
+from .task import Task
 from .training import train
 
 _FREE = ("/features/store", "/features/num_workers")  # these options change no result
@@ -84,18 +86,21 @@ def run(
 
 def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> Evaluation | None:
     """Runs the stages. Each one does only the work that earlier calls have not done."""
+    metrics = build_metrics(run.spec.metrics)  # a missing program or weights file shows before hours of work
+    objective = build_objective(run.spec, run.device)
     encoder, model = assemble(run, splits)
+    run.directory.check_frozen(None if model.encoder else encoder.fingerprint(), model.frozen_fingerprint())
     inputs = extract(run, encoder, splits)
     run.record(features=describe_inputs(run, encoder, inputs), frozen_fingerprint=model.frozen_fingerprint())
     if until == "extract":
         return None
     texts = fit_context(run, model, inputs)
     if not run.directory.environment.get("is_trained"):
-        train(run, model, inputs, texts)
+        train(run, Task(model, objective), metrics, inputs, texts)
     split = final_split(splits)
     if until == "train" or split is None:
         return None
-    evaluation = evaluate_best(run, model, inputs, texts, split)
+    evaluation = evaluate_best(run, model, metrics, inputs, texts, split)
     if run.is_main:
         write_report(run.directory, run.spec, evaluation, inputs[split].samples)
     run.record(finished_at=datetime.now().astimezone().isoformat(timespec="seconds"))
@@ -110,6 +115,7 @@ def _begin(run: Run) -> None:
         run.record(plugins=providers(run.spec, run.registry), code=run.code)
     run.observers.tell(RunStarted(run.spec.run_dir, run.spec.to_json(), is_resumed))
     run.directory.report_changed_code(run.code, run.observers.warn)
+    run.wait()  # the other processes read the records only when they are those of this spec
 
 
 def _record_data(run: Run, splits: Mapping[str, Sequence[Sample]]) -> None:
@@ -158,8 +164,11 @@ def evaluate_run(
     directory. Raises `CapfwError`.
     """
     directory = open_run(run_dir)
-    results = _output(directory.path, overrides or {}, output)
+    overrides = dict(overrides or {})
+    results = _output(directory.path, overrides, output)
     registry = registry or Registry.discover()
+    if any(place.startswith("/metrics") for place in overrides):
+        overrides["/train/best_by"] = "loss"  # the best checkpoint is chosen: other metrics need not have its score
     # The paths of a resolved spec are absolute; paths in overrides come from the command line. Files that only training
     # needed may be gone, so they are not checked here: each component reports a missing file when it reads it.
     spec = load_spec(
@@ -176,12 +185,13 @@ def evaluate_run(
             raise RequestError(
                 f"the data set has no split {split}.", where="--split", fix=f"Choose one of {', '.join(splits)}."
             )
+        metrics = build_metrics(spec.metrics)
         encoder, model = assemble(run, splits)
         run.directory.check_frozen(None if model.encoder else encoder.fingerprint(), model.frozen_fingerprint())
         inputs = extract(run, encoder, {split: splits[split]})
         texts = fit_context(run, model, inputs)
         step = loaded_best(model, run.directory.checkpoints)
-        evaluation = Evaluator(run, model, inputs[split], texts.get(split), split, seed=seed).evaluate(step)
+        evaluation = Evaluator(run, model, metrics, inputs[split], texts.get(split), split, seed=seed).evaluate(step)
         if run.is_main:
             evaluation.write(results)
     return evaluation

@@ -93,8 +93,9 @@ class RunDirectory:
             self._begin(wanted)
             return False
         if differing == ["/train/epochs"] and self._may_be_longer(spec):
-            write_json(file, wanted)
+            # In this order: a run that is killed in between is not taken for one with all of its epochs.
             self.record(is_trained=False, finished_at=None)
+            write_json(file, wanted)
             return True
         if differing:
             raise RunError(
@@ -120,9 +121,11 @@ class RunDirectory:
             )
 
     def _may_be_longer(self, spec: RunSpec) -> bool:
-        """Whether the run is trained and the spec asks for more epochs."""
-        before = json.loads((self.path / "spec.json").read_text())["train"]["epochs"]
-        return bool(self.environment.get("is_trained")) and spec.train.epochs > int(before)
+        """Whether the run has had all its epochs, and the spec asks for more."""
+        before = int(json.loads((self.path / "spec.json").read_text())["train"]["epochs"])
+        last = self.checkpoints.last()
+        is_trained = bool(self.environment.get("is_trained")) or (last is not None and last.epoch >= before)
+        return is_trained and spec.train.epochs > before
 
     @property
     def environment(self) -> dict[str, object]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import PluginError
@@ -18,6 +20,7 @@ class Task(nn.Module):
     def __init__(self, model: CaptioningModel, objective: Objective) -> None:
         super().__init__()
         self.model, self.objective = model, cast("nn.Module", objective)
+        self._names: set[str] | None = None  # of the losses, once they are known
 
     @property
     def as_objective(self) -> Objective:
@@ -30,7 +33,23 @@ class Task(nn.Module):
         losses = self.as_objective(self.model, prefix, batch)
         if clash := own.keys() & losses.keys():
             raise PluginError(f"mapper and objective both return a loss {', '.join(sorted(clash))}.", where="/mapper")
+        self._check({**own, **losses})
         return {**own, **losses}
+
+    def _check(self, losses: Mapping[str, Loss]) -> None:
+        """Raises `PluginError` for losses that cannot be minimised, or not be summed over the batches of a step."""
+        problem = None
+        if self._names is not None and self._names != losses.keys():
+            before, now = (", ".join(sorted(names)) or "none" for names in (self._names, losses.keys()))
+            problem = f"the objective returned the losses {before} for one batch and {now} for another."
+        elif not any(loss.weight for loss in losses.values()):
+            problem = "the objective returned no loss with a weight other than 0, so that nothing is minimised."
+        elif torch.is_grad_enabled() and not any(loss.weight and loss.sum.requires_grad for loss in losses.values()):
+            problem = "no loss depends on what is trained, so that there is no gradient."
+        if problem is not None:
+            fix = "The objective is at fault: `capfw plugins check objective/NAME` checks it."
+            raise PluginError(problem, where="/train/objective", fix=fix)
+        self._names = set(losses)
 
     def saved_state(self) -> dict[str, Tensor]:
         """The tensors of a checkpoint: the saved state of the model, and the objective's trained weights."""

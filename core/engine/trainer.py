@@ -11,13 +11,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_scheduler
 
 from ..errors import ComponentError, RunError, listed
 from ..protocols import Batch, Loss, StepEnded
 from ..spec.settings import TrainSettings
 from .checkpoint import Checkpoints, Position
+from .generate import autocast
 from .inputs.captions import Numbers, micro_batches
 from .inputs.reader import Reader
 from .interruption import Interruption, interruptible
@@ -74,7 +75,7 @@ class Trainer:
                 self.position = self.position.at_next_epoch()
                 if self.accelerator.is_main_process:
                     self.checkpoints.move_to(self.position)
-                if interruption.is_requested:
+                if self._is_interrupted(interruption):
                     self._stop()
 
     def train_epoch(self, interruption: Interruption) -> None:
@@ -84,7 +85,9 @@ class Trainer:
         for step, batches in zip(steps, self._batches(steps), strict=True):
             record.add(step, *self.step(step, batches))
             self.position = self.position.after_a_step()
-            is_stop = interruption.is_requested  # read once: a later signal gets its checkpoint after the next step
+            # Read once: a later signal gets its checkpoint after the next step.
+            is_asked = self.accelerator.num_processes == 1 or self.position.step % _RECORD_EVERY_STEPS == 0
+            is_stop = is_asked and self._is_interrupted(interruption)
             is_save = self.position.step % self.settings.save_every_steps == 0 or is_stop
             if is_save or self.position.step % _RECORD_EVERY_STEPS == 0:
                 record = self._report(record)
@@ -109,7 +112,8 @@ class Trainer:
         totals: dict[str, Loss] = {}
         for number, (batch, is_stand_in) in enumerate(batches):
             with _sync_only_if(number == len(batches) - 1, accelerator, self.wrapped):
-                losses: dict[str, Loss] = self.wrapped(batch)
+                with autocast(accelerator.device, self.settings.precision):
+                    losses: dict[str, Loss] = self.wrapped(batch)
                 terms = [loss.weight * loss.sum / counts[loss.per] for loss in losses.values() if loss.weight]
                 # Data-parallel training averages gradients over the processes, but the loss is a sum over them.
                 accelerator.backward(sum(terms) * accelerator.num_processes * (0.0 if is_stand_in else 1.0))
@@ -126,6 +130,13 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.position, self.task, self.optimizer, self.scheduler)
         self.accelerator.wait_for_everyone()
+
+    def _is_interrupted(self, interruption: Interruption) -> bool:
+        """Whether a signal has come to any process: it reaches each at another step, and all must stop at the same one."""
+        if self.accelerator.num_processes == 1:
+            return interruption.is_requested
+        count = torch.tensor(float(interruption.is_requested), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(count).item())
 
     def _steps_left(self) -> list[Numbers]:
         plan = self.reader.captions.plan_epoch(
@@ -232,9 +243,9 @@ def _by_rate(task: Task, settings: TrainSettings) -> Iterator[tuple[list[torch.n
     return ((list(parameters.values()), rate) for rate, parameters in rates.items())
 
 
-def make_scheduler(optimizer: Optimizer, settings: TrainSettings, num_steps: int) -> LRScheduler:
+def make_scheduler(optimizer: Optimizer, settings: TrainSettings, num_steps: int) -> LambdaLR:
     """The learning-rate schedule: linear warm-up, then the decay in the settings, counted in optimizer steps."""
-    scheduler: LRScheduler = get_scheduler(
+    scheduler: LambdaLR = get_scheduler(
         _SCHEDULES[settings.schedule],
         optimizer,
         num_warmup_steps=settings.warmup_steps,

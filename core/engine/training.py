@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from ..protocols import EpochEnded, Evaluated, MetricConfig, narrowed
-from .build import build_objective
+from ..protocols import EpochEnded, Evaluated, Metric, MetricConfig, narrowed
 from .checkpoint import Best, Position
 from .evaluate import Evaluator, tokenized_captions, validation_loss
 from .evaluation import Evaluation
@@ -19,14 +18,19 @@ from .task import Task
 from .trainer import Trainer
 
 
-def train(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts: Mapping[str, TokenRows]) -> None:
+def train(
+    run: Run,
+    task: Task,
+    metrics: Sequence[Metric],
+    inputs: Mapping[str, Inputs],
+    texts: Mapping[str, TokenRows],
+) -> None:
     """Trains to the last step. `best.json` then names the checkpoint with the best weights."""
     run.directory.checkpoints.require_last()
-    _standardize(run, model, inputs["train"])
-    task = Task(model, build_objective(run.spec, run.device))
+    _standardize(run, task.model, inputs["train"])
     trainer = Trainer(
         task,
-        _reader(run, model, inputs, texts, "train"),
+        _reader(run, task.model, inputs, texts, "train"),
         run.spec.train,
         seed=run.spec.seed,
         accelerator=run.accelerator,
@@ -34,7 +38,7 @@ def train(run: Run, model: CaptioningModel, inputs: Mapping[str, Inputs], texts:
         observers=run.observers,
     )
     _describe(run, trainer)
-    trainer.run(EpochEnd(run, trainer, model, inputs, texts))
+    trainer.run(EpochEnd(run, trainer, metrics, inputs, texts))
     run.record(is_trained=True)
 
 
@@ -73,15 +77,15 @@ class EpochEnd:
         self,
         run: Run,
         trainer: Trainer,
-        model: CaptioningModel,
+        metrics: Sequence[Metric],
         inputs: Mapping[str, Inputs],
         texts: Mapping[str, TokenRows],
     ) -> None:
-        self.run, self.trainer, self.model = run, trainer, model
+        self.run, self.trainer, self.model = run, trainer, trainer.task.model
         self.evaluator = self.reader = None
         if "val" in inputs:
-            self.evaluator = Evaluator(run, model, inputs["val"], texts.get("val"), "val")
-            self.reader = _reader(run, model, inputs, texts, "val")
+            self.evaluator = Evaluator(run, self.model, metrics, inputs["val"], texts.get("val"), "val")
+            self.reader = _reader(run, self.model, inputs, texts, "val")
 
     def __call__(self, position: Position, is_last: bool) -> None:
         """Evaluates and reports the epoch that ends at this position."""

@@ -72,7 +72,8 @@ def load_spec(
     """Reads a spec from a file or from JSON values. `overrides` maps JSON pointers to values.
 
     Paths in it are relative to `base_dir`, by default the folder of the file, or the working directory for JSON values.
-    `check_files=False` accepts missing input files. It reads no weights and opens no images.
+    `check_files=False` accepts missing input files. A run that has begun no longer needs the run in /train/from. No weights
+    are read and no images opened.
 
     Raises `SpecError` with every problem found, each at its JSON pointer.
     """
@@ -81,12 +82,15 @@ def load_spec(
     for place, value in (overrides or {}).items():
         problems += override(raw, place, value)
     context = {"base_dir": base_dir or folder, "check_files": check_files}
-    resolver = Resolver(registry, context, _provenance(raw, folder, base_dir))
+    run_dirs = _run_dirs(raw, folder, base_dir)
+    resolver = Resolver(registry, context, Provenance(*run_dirs))
     draft, part_problems = resolver.parts_of(raw)
     problems += part_problems
     spec = None
+    has_begun = any((run_dir / "spec.json").is_file() for run_dir in run_dirs[1:])
     try:
-        spec = RunSpec.model_validate(draft, context=context)
+        # The parts are validated already: the one input left is /train/from, whose weights a run has copied.
+        spec = RunSpec.model_validate(draft, context={**context, "check_files": check_files and not has_begun})
     except ValidationError as err:
         # An unresolved part is reported already; here it would only have the wrong type.
         reported = {problem.pointer for problem in part_problems}
@@ -123,8 +127,8 @@ def load_part(
     return part
 
 
-def _provenance(raw: Mapping[str, Any], folder: Path, base_dir: Path | None) -> Provenance:
-    """The records beside the spec (if it is in a run directory), and in the run directory that it names."""
+def _run_dirs(raw: Mapping[str, Any], folder: Path, base_dir: Path | None) -> list[Path]:
+    """The folder of the spec, which may be that of a run, and the run directory that the spec names."""
     run_dir = raw.get("run_dir")
     named = [Path(base_dir or folder, Path(run_dir).expanduser())] if isinstance(run_dir, str) else []
-    return Provenance(folder, *named)
+    return [folder, *named]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -58,3 +59,10 @@ def tiny(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+@pytest.fixture
+def odd_parts(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """Everything installed, and the parts in `plugins/odd_parts.py`."""
+    monkeypatch.syspath_prepend(str(Path(__file__).with_name("plugins")))
+    return registry.with_plugins(importlib.import_module("odd_parts"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from ...errors import CapfwError, DataError, UnreadableSource
@@ -127,6 +128,10 @@ class Extraction:
         for sample, digest in zip(samples, found, strict=True):
             if isinstance(digest, str) and digest not in self.store.rows and digest not in self.store.unreadable:
                 pending.setdefault(digest, sample)
+        # Another process, or another run, may have added shards since: all must share out the same images.
+        [digests] = broadcast_object_list([list(pending)])
+        samples_of = {digest: sample for sample, digest in zip(samples, found, strict=True) if isinstance(digest, str)}
+        pending = {digest: samples_of[digest] for digest in digests}
         rows, (rank, world) = self.store.rows_per_shard(self.settings.batch_size), self.run.share
         items = list(pending.items())
         shards = [items[start : start + rows] for start in range(0, len(items), rows)][rank::world]
@@ -136,7 +141,7 @@ class Extraction:
             progress(done, total)
         self.num_encoded = len(pending)
         self.run.wait()
-        if pending:
+        if pending or world > 1:
             self.store.refresh()
 
     def _write_shards(self, shards: Sequence[Sequence[tuple[str, Sample]]]) -> Iterator[int]:

@@ -48,9 +48,13 @@ class InputReader:
         assert self._transform_batch is not None
         data = [item for item in items if isinstance(item, bytes)]
         try:
-            inputs: Iterator[Tensor | str] = iter(self._transform_batch(data, self._device)) if data else iter(())
+            made: Sequence[Tensor | str] = list(self._transform_batch(data, self._device)) if data else []
         except UnreadableSource as err:
-            inputs = iter([err.what] if len(data) == 1 else [self._decoded_together([each])[0] for each in data])
+            made = [err.what] if len(data) == 1 else [self._decoded_together([each])[0] for each in data]
+        if len(made) != len(data):
+            what = f"transform_batch gave {len(made)} inputs for {len(data)} sources."
+            raise PluginError(what, where="/encoder", fix="The encoder is at fault, not the spec.")
+        inputs = iter(made)
         return [next(inputs) if isinstance(item, bytes) else item for item in items]
 
 

@@ -1,0 +1,49 @@
+"""Objectives of others: what they may not return, and weights of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from capfw import Captioner, load_spec, run
+from capfw.core.engine.run import evaluate_run
+from capfw.core.errors import PluginError
+from capfw.core.registry import Registry
+
+Write = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ("unweighted", "no loss with a weight other than 0"),
+        ("none", "no loss with a weight other than 0"),
+        ("detached", "no loss depends on what is trained"),
+        ("changing", "the losses value for one batch and other, value for another"),
+    ],
+)
+def test_losses_that_cannot_be_minimised_are_an_error_of_the_objective(
+    mode: str, message: str, tiny: Write, odd_parts: Registry
+) -> None:
+    spec = load_spec(tiny(train={"objective": {"name": "odd", "mode": mode}}), registry=odd_parts)
+    with pytest.raises(PluginError, match=message) as raised:
+        run(spec, registry=odd_parts)
+    assert raised.value.where == "/train/objective"
+
+
+def test_weights_of_the_objective_are_trained_and_saved_and_captioning_needs_them_not(
+    tiny: Write, odd_parts: Registry
+) -> None:
+    spec = load_spec(tiny(train={"objective": {"name": "odd", "mode": "scaled"}}), registry=odd_parts)
+    run_dir = run(spec, registry=odd_parts).run_dir
+    step = json.loads((run_dir / "checkpoints/last.json").read_text())["step"]
+    scale = load_file(run_dir / f"checkpoints/step-{step}/weights.safetensors")["objective.scale"]
+    assert float(scale) < 1
+    written = json.loads((run_dir / "candidates/test.json").read_text())
+    captions = evaluate_run(run_dir, registry=odd_parts).captions
+    assert [captions[each["image_id"]][0].text for each in written] == [each["caption"] for each in written]
+    Captioner.load(run_dir, registry=odd_parts, device="cpu")
