@@ -123,7 +123,7 @@ def evaluate(
 @AS_JSON
 @click.pass_context
 def caption(ctx: click.Context, images: tuple[Path, ...], run_dir: Path, device: str | None, as_json: bool) -> None:
-    """Caption image files, and all images in folders, with a trained run."""
+    """Caption images and folders of images with a trained run."""
     registry = registry_of(ctx)
     from ..core.engine.captioner import Captioner, find_images
     from ..core.errors import CapfwError, DataError

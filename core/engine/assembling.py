@@ -22,10 +22,10 @@ from .build import (
     prepare_assets,
     trains_whole_decoder,
 )
-from .checkpoint import Best, Checkpoints
+from .checkpoint import Checkpoints
 from .model import CaptioningModel, read_state
 from .opening import Run
-from .run_directory import open_run
+from .run_directory import RunDirectory, open_run
 from .tuning import PARTS
 
 START_FILE = "start.safetensors"  # in the assets: the weights of the run in /train/from, with which this run began
@@ -41,7 +41,7 @@ def assemble(run: Run, splits: Mapping[str, Sequence[Sample]]) -> tuple[Encoder,
     with collected_warnings(run.observers.warn):
         encoder = build_encoder(run.spec)
         if run.is_main and not (assets / _PREPARED).is_file():
-            _prepare(run, splits.get("train", ()))
+            _prepare(run, splits.get("train", ()), encoder)
         run.wait()
         model = load_model(run.spec, encoder, assets, is_restored=_has_checkpoint(run))
     if isinstance(encoder, nn.Module):
@@ -54,12 +54,12 @@ def _has_checkpoint(run: Run) -> bool:
     return run.directory.checkpoints.last() is not None or bool(run.directory.environment.get("is_trained"))
 
 
-def _prepare(run: Run, samples: Sequence[Sample]) -> None:
+def _prepare(run: Run, samples: Sequence[Sample], encoder: Encoder) -> None:
     assets, source = run.directory.assets, run.spec.train.from_
     if source is None:
         prepare_assets(run.spec, samples, assets)
     else:
-        for notice in take_over(run.spec, source, assets, samples):
+        for notice in take_over(run.spec, source, assets, samples, encoder):
             run.observers.inform(notice)
     mark_prepared(assets)
 
@@ -93,16 +93,17 @@ def _holds_whole_decoder(start: Path) -> bool:
         return (opened.metadata() or {}).get("whole_decoder") == "true"
 
 
-def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sample]) -> list[str]:
+def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sample], encoder: Encoder) -> list[str]:
     """Copies weights and assets of the run in `source` into `assets`, for the parts that both specs share.
 
     Returns notices of the parts that were copied and of those that were not. Raises `RunError` when `source` is not a
     trained run, or when the specs share no part.
     """
-    checkpoints, best = _trained(source)
+    directory = _trained(source)
+    checkpoints, best = directory.checkpoints, directory.best_checkpoint()
     old = json.loads((source / "spec.json").read_text(encoding="utf-8"))
     new = spec.to_json()
-    kept, anew = _compared(old, new)
+    kept, anew = _compared(old, new, is_same_encoder=directory.encoder_fingerprint in (None, encoder.fingerprint()))
     if not kept:
         what = f"this run shares no part with {source}: {listed(anew, 3, between='; ')}."
         raise RunError(what, where="/train/from", fix="Use its /mapper or /decoder, or leave /train/from out.")
@@ -125,20 +126,24 @@ def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sampl
     return notices + [f"not copied: {reason}" for reason in anew]
 
 
-def _trained(source: Path) -> tuple[Checkpoints, Best]:
+def _trained(source: Path) -> RunDirectory:
     try:
-        directory = open_run(source)
+        return open_run(source)
     except RequestError as err:
         err.where = f"/train/from ({source})"
         raise
-    return directory.checkpoints, directory.best_checkpoint()
 
 
-def _compared(old: Mapping[str, object], new: Mapping[str, object]) -> tuple[list[str], list[str]]:
-    """The parts that are equal in both specs, and a reason for each other part."""
+def _compared(
+    old: Mapping[str, object], new: Mapping[str, object], *, is_same_encoder: bool
+) -> tuple[list[str], list[str]]:
+    """The parts that are equal in both runs, and a reason for each other part."""
     kept, anew = [], []
     for part in PARTS:
         before, now = old.get(part), new[part]
+        if before == now and part == "encoder" and not is_same_encoder:
+            anew.append("the encoder, whose weights differ")
+            continue
         if before == now:
             kept.append(part)
             continue

@@ -166,6 +166,7 @@ class Captioner:
                 [_as_source(group[place]) for place in places],
                 None if ids is None else [ids[place] for place in places],
                 None if texts is None else [texts[place] for place in places],
+                is_sampled=options.is_sampled,
             )
             made = caption_batch(self.model, batch, options, precision=self.spec.train.precision)
             captions = dict(zip(places, made, strict=True))
@@ -180,13 +181,21 @@ class Captioner:
         return items
 
     def _batch(
-        self, inputs: Tensor, sources: Sequence[Source], ids: Sequence[ImageId] | None, texts: Sequence[str] | None
+        self,
+        inputs: Tensor,
+        sources: Sequence[Source],
+        ids: Sequence[ImageId] | None,
+        texts: Sequence[str] | None,
+        *,
+        is_sampled: bool,
     ) -> Batch:
         """The batch for the model: features rounded to the stored dtype, or inputs of a tuned encoder."""
         if self.model.encoder is None:
             stored = torch.float16 if self.spec.features.dtype == "float16" else torch.float32
             inputs = encode(self.encoder, inputs).to(stored).float()  # (B, N, D)
-        named: Sequence[ImageId] = ids or [hashlib.sha256(source.read()).hexdigest() for source in sources]
+        named: Sequence[ImageId] = ids or [source.name for source in sources]
+        if ids is None and is_sampled:  # only then a source is read again
+            named = [hashlib.sha256(source.read()).hexdigest() for source in sources]
         samples = [Sample(i, source, (), source.name) for i, source in zip(named, sources, strict=True)]
         if texts is None and self.context is not None:
             part = self.spec.context

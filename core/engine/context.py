@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
+from ..errors import PluginError
 from ..protocols import Context, ContextConfig, narrowed
 from .build import CONTEXT_FOLDER, build_context, check_positions
 from .inputs.captions import TokenRows
@@ -51,7 +52,11 @@ def _texts(run: Run, context: Context, model: CaptioningModel, inputs: Inputs, s
     texts = []
     for place, sample in enumerate(inputs.samples):
         of_sample = None if features is None else features(place)
-        texts.append(context.text(sample, of_sample, excluding=sample.image_id))
+        text = context.text(sample, of_sample, excluding=sample.image_id)
+        if not isinstance(text, str):
+            what = f"the context returned a {type(text).__name__} for image {sample.image_id}, not a string."
+            raise PluginError(what, where="/context", fix='Correct the context: it returns "" where there is no text.')
+        texts.append(text)
         progress(place + 1, len(inputs.samples))
     return tokenized(model, texts)
 

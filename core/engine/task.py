@@ -31,6 +31,9 @@ class Task(nn.Module):
         """The losses of a batch by name: the mapper's own, and the objective's."""
         prefix, own = self.model.prefix_and_losses(batch)
         losses = self.as_objective(self.model, prefix, batch)
+        if not isinstance(losses, Mapping):
+            what = f"the objective returned a {type(losses).__name__}, not losses by name."
+            raise PluginError(what, where="/train/objective", fix="Return a dict of Loss.")
         if clash := own.keys() & losses.keys():
             raise PluginError(f"mapper and objective both return a loss {', '.join(sorted(clash))}.", where="/mapper")
         self._check({**own, **losses})

@@ -14,6 +14,11 @@ class _Options(BaseModel):
     batch_size: int = Field(64, ge=1, description="Images captioned at once.")
     use_cache: bool = Field(True, description="Keep the keys and values of earlier positions (same captions, faster).")
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether captions are drawn at random, so that they depend on a seed."""
+        return False
+
 
 class GreedyOptions(_Options):
     """Argmax at every step."""
@@ -61,6 +66,11 @@ class NucleusOptions(_Options):
     top_p: float = Field(0.9, gt=0, le=1, description="Probability mass of the tokens that are sampled from.")
     temperature: float = Field(1.0, gt=0, description="Divides the logits before sampling.")
     num_captions: int = Field(1, ge=1, description="Captions sampled per image.")
+
+    @property
+    def is_sampled(self) -> bool:
+        """True."""
+        return True
 
 
 GenerateOptions: TypeAlias = Annotated[

@@ -140,7 +140,7 @@ def test_a_finished_run_says_so_and_names_the_code_that_changed_since(tiny: Writ
     again = Notices()
     result = run(spec, registry=registry, observers=[again])
     assert result.finished_at is not None
-    assert again.texts == [f"this run was finished at {result.finished_at}; there is nothing to do"]
+    assert again.texts == [f"this run was finished at {result.finished_at}; nothing was done"]
 
     environment = json.loads((spec.run_dir / "environment.json").read_text())
     environment["code"]["mapper transformer"] = "code of another day"

@@ -84,3 +84,13 @@ def test_a_part_whose_old_spec_had_an_option_more_is_named_with_it(tiny: Write, 
     (first / "spec.json").write_text(json.dumps(old))
     with pytest.raises(RunError, match="the decoder, which differs at /decoder/tuning"):
         run(load_spec(tiny(train={"from": str(first)}), registry=registry), registry=registry)
+
+
+def test_an_encoder_with_other_random_weights_is_not_the_same_encoder(tiny: Write, registry: Registry) -> None:
+    first = run(load_spec(tiny(train={"epochs": 1}), registry=registry), registry=registry)
+    settings = {"from": str(first.run_dir), "epochs": 1}
+    spec = load_spec(tiny(train=settings, seed=7, run_dir="second/run"), registry=registry)
+    run(spec, registry=registry)
+    log = (spec.run_dir / "log.jsonl").read_text()
+    assert "not copied: the encoder, whose weights differ" in log
+    assert "not copied: the mapper, because the encoder or decoder beside it differs" in log

@@ -138,7 +138,7 @@ def test_embeddings_that_are_not_this_encoders_are_refused(spec_file: Path, tmp_
         import_features(longer, spec)
     assert "/encoder/normalize" in caught.value.fix
     shuffled = as_embeddings_file(tmp_path, dict(zip(rows, reversed(rows.values()), strict=True)))
-    with pytest.raises(RunError, match="not the embeddings of this encoder: for image COCO_val2014"):
+    with pytest.raises(RunError, match="not the embeddings of this encoder: that of image COCO_val2014"):
         import_features(shuffled, spec)
     narrow = as_embeddings_file(tmp_path, {name: row[:5] for name, row in rows.items()})
     with pytest.raises(IncompatibleComponents, match="width 5 per image, but encoder"):
