@@ -30,12 +30,12 @@ registry = Registry.discover()
 vit = {"image_size": 64, "patch_size": 16, "width": 192, "num_layers": 6, "num_heads": 6}
 spec = load_spec({
     "capfw": 1,
-    "data": {"name": "shapes", "num_train": 700, "num_val": 20, "num_test": 300, "image_size": 64},
+    "data": {"name": "shapes", "num_train": 2400, "num_val": 20, "num_test": 600, "image_size": 64},
     "features": {"num_workers": 0, "batch_size": 32},
     "encoder": {"name": "vit", "weights": "random", "features": "tokens", "architecture": vit},
     "mapper": {"name": "transformer", "prefix_length": 8, "num_layers": 2, "num_heads": 4},
     "decoder": {"name": "gpt2", "weights": "random", "num_layers": 4, "width": 256, "num_heads": 4, "max_positions": 96},
-    "train": {"epochs": 1, "max_steps": 60, "batch_size": 32, "lr": 0.001, "save_every_steps": 1000},
+    "train": {"epochs": 1, "max_steps": 50, "batch_size": 32, "lr": 0.001, "save_every_steps": 1000},
     "generate": {"method": "greedy", "max_tokens": 24, "batch_size": 32},
     "metrics": [{"name": "cider"}],
     "run_dir": str(folder / "run"),

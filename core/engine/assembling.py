@@ -169,6 +169,11 @@ def _was_whole(source: Path) -> bool:
     return start.is_file() and _holds_whole_decoder(start)
 
 
+def fingerprints_of(encoder: Encoder, model: CaptioningModel) -> tuple[str | None, str]:
+    """Hashes of the encoder (None where it is tuned: its weights are in the checkpoint) and of the model's frozen weights."""
+    return None if model.encoder is not None else encoder.fingerprint(), model.frozen_fingerprint()
+
+
 def loaded_best(model: CaptioningModel, checkpoints: Checkpoints) -> int:
     """Loads the best checkpoint into the model; returns its step."""
     best = checkpoints.best()

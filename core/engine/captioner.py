@@ -36,7 +36,7 @@ from ..protocols import (
 )
 from ..registry import Registry, code_of
 from ..spec import RunSpec, load_spec
-from .assembling import load_model, loaded_best
+from .assembling import fingerprints_of, load_model, loaded_best
 from .build import build_context, build_encoder, check_positions
 from .context import tokenized
 from .generate import PURPOSE, Caption, caption_batch
@@ -79,7 +79,7 @@ class Captioner:
         where = _device(device)
         encoder = build_encoder(spec)
         model = load_model(spec, encoder, directory.assets, is_restored=True)
-        directory.check_frozen(None if model.encoder else encoder.fingerprint(), model.frozen_fingerprint())
+        directory.check_frozen(*fingerprints_of(encoder, model))
         directory.report_changed_code(code_of(spec.components), _warn)
         loaded_best(model, directory.checkpoints)
         if isinstance(encoder, torch.nn.Module):

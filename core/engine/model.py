@@ -64,12 +64,10 @@ class CaptioningModel(nn.Module):
         A module is frozen if it has parameters and none of them is trained; its submodules are then frozen too.
         """
         super().train(mode)
-        if self.encoder is not None:
-            self.encoder.eval()  # its batch norms keep the statistics of its pretraining
-        for module in self.modules():
-            parameters = list(module.parameters())
-            if parameters and not any(p.requires_grad for p in parameters):
-                module.eval()
+        if mode:
+            if self.encoder is not None:
+                self.encoder.eval()  # the statistics of its batch norms are those of its pretraining
+            _put_frozen_into_eval(self)
         return self
 
     def prefix(self, batch: Batch) -> Prefix:
@@ -135,6 +133,16 @@ class CaptioningModel(nn.Module):
             {name.replace(".", "/"): p for name, p in self.named_parameters() if not p.requires_grad}
         )
         return weights_fingerprint(holder)
+
+
+def _put_frozen_into_eval(module: nn.Module) -> tuple[bool, bool]:
+    """Returns whether the module has parameters, and whether one of them trains."""
+    own = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
+    below = [_put_frozen_into_eval(child) for child in module.children()]
+    has_parameters, trains = bool(own) or any(has for has, _ in below), any(own) or any(some for _, some in below)
+    if has_parameters and not trains:
+        module.eval()
+    return has_parameters, trains
 
 
 OBJECTIVE = "objective."  # prefix of the objective's weights in a checkpoint

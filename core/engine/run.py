@@ -25,7 +25,7 @@ from ..errors import RequestError, suggestion
 from ..protocols import RunEnded, RunStarted, Sample
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
-from .assembling import assemble, loaded_best
+from .assembling import assemble, fingerprints_of, loaded_best
 from .build import build_metrics, build_objective
 from .context import fit_context
 from .evaluate import Evaluator, evaluate_best
@@ -89,9 +89,10 @@ def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> 
     metrics = build_metrics(run.spec.metrics)  # a missing program or weights file shows before hours of work
     objective = build_objective(run.spec, run.device)
     encoder, model = assemble(run, splits)
-    run.directory.check_frozen(None if model.encoder else encoder.fingerprint(), model.frozen_fingerprint())
-    inputs = extract(run, encoder, splits)
-    run.record(features=describe_inputs(run, encoder, inputs), frozen_fingerprint=model.frozen_fingerprint())
+    fingerprints = fingerprints_of(encoder, model)
+    run.directory.check_frozen(*fingerprints)
+    inputs = extract(run, encoder, fingerprints[0], splits)
+    run.record(features=describe_inputs(encoder, fingerprints[0], inputs), frozen_fingerprint=fingerprints[1])
     if until == "extract":
         return None
     texts = fit_context(run, model, inputs)
@@ -187,8 +188,9 @@ def evaluate_run(
             )
         metrics = build_metrics(spec.metrics)
         encoder, model = assemble(run, splits)
-        run.directory.check_frozen(None if model.encoder else encoder.fingerprint(), model.frozen_fingerprint())
-        inputs = extract(run, encoder, {split: splits[split]})
+        fingerprints = fingerprints_of(encoder, model)
+        run.directory.check_frozen(*fingerprints)
+        inputs = extract(run, encoder, fingerprints[0], {split: splits[split]})
         texts = fit_context(run, model, inputs)
         step = loaded_best(model, run.directory.checkpoints)
         evaluation = Evaluator(run, model, metrics, inputs[split], texts.get(split), split, seed=seed).evaluate(step)

@@ -107,7 +107,8 @@ class Trainer:
         """
         accelerator = self.accelerator
         torch.manual_seed(seed_of(self.seed, "step", self.position.step, accelerator.process_index))
-        self.wrapped.train()
+        if not self.task.model.training:
+            self.wrapped.train()
         counts = {"token": int(self.reader.captions.lengths[step].sum()), "row": len(step)}
         totals: dict[str, Loss] = {}
         for number, (batch, is_stand_in) in enumerate(batches):

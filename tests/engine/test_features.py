@@ -56,7 +56,9 @@ def _opened(spec: RunSpec, registry: Registry, watcher: Watcher) -> Iterator[tup
         yield (
             opened_run,
             encoder,
-            FeatureStore.open(spec.features, spec.encoder, encoder, opened_run.code["encoder vit"]),
+            FeatureStore.open(
+                spec.features, spec.encoder, encoder, encoder.fingerprint(), opened_run.code["encoder vit"]
+            ),
         )
 
 

@@ -60,7 +60,9 @@ def import_features(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(encoder, torch.nn.Module):
         encoder.to(device)
-    store = FeatureStore.open(spec.features, spec.encoder, encoder, code_version(spec.encoder.component))
+    store = FeatureStore.open(
+        spec.features, spec.encoder, encoder, encoder.fingerprint(), code_version(spec.encoder.component)
+    )
     places = _Places(found, [sample for samples in splits.values() for sample in samples])
     num_images, num_present, num_imported = {}, {}, {}
     wanted: dict[str, tuple[Sample, int]] = {}

@@ -23,13 +23,16 @@ from .reading import InputReader, encode
 _GROUP = 64  # images read at once where they are only checked
 
 
-def extract(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) -> dict[str, Inputs]:
+def extract(
+    run: Run, encoder: Encoder, fingerprint: str | None, splits: Mapping[str, Sequence[Sample]]
+) -> dict[str, Inputs]:
     """The model's inputs for each split: stored features, or live inputs where the encoder is tuned.
 
+    `fingerprint` is that of the encoder, None where it is tuned.
     Images that cannot be read are left out and reported. Raises `DataError` for a split without a readable image, and
     `UnreadableSource` at the first bad image when `/features/on_bad_image` is "fail".
     """
-    inputs = (_look_at if run.spec.train.tune.encoder is not None else _encode_all)(run, encoder, splits)
+    inputs = _look_at(run, encoder, splits) if fingerprint is None else _encode_all(run, encoder, fingerprint, splits)
     for split, each in inputs.items():
         for image_id, reason in each.unreadable.items():
             run.observers.warn(f"{split}: image {image_id} is skipped: {reason}")
@@ -39,22 +42,22 @@ def extract(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) 
     return inputs
 
 
-def describe_inputs(run: Run, encoder: Encoder, inputs: Mapping[str, Inputs]) -> dict[str, object]:
+def describe_inputs(encoder: Encoder, fingerprint: str | None, inputs: Mapping[str, Inputs]) -> dict[str, object]:
     """The facts about the inputs for environment.json. A tuned encoder has no fingerprint: its weights are the run's."""
-    is_tuned = run.spec.train.tune.encoder is not None
     shape = encoder.feature_shape
     return {
-        "encoder_fingerprint": None if is_tuned else encoder.fingerprint(),
+        "encoder_fingerprint": fingerprint,
         "shape": [shape.num_tokens, shape.dim],
         "num_unreadable": sum(len(each.unreadable) for each in inputs.values()),
         "unreadable": {split: dict(each.unreadable) for split, each in inputs.items() if each.unreadable},
     }
 
 
-def _encode_all(run: Run, encoder: Encoder, splits: Mapping[str, Sequence[Sample]]) -> dict[str, Inputs]:
-    store = FeatureStore.open(
-        run.spec.features, run.spec.encoder, encoder, run.code[f"encoder {run.spec.encoder.name}"]
-    )
+def _encode_all(
+    run: Run, encoder: Encoder, fingerprint: str, splits: Mapping[str, Sequence[Sample]]
+) -> dict[str, Inputs]:
+    part = run.spec.encoder
+    store = FeatureStore.open(run.spec.features, part, encoder, fingerprint, run.code[f"encoder {part.name}"])
     inputs: dict[str, Inputs] = {}
     for split, samples in splits.items():
         extraction = Extraction(run, store, encoder)

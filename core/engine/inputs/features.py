@@ -49,14 +49,14 @@ class FeatureStore:
         self.refresh()
 
     @classmethod
-    def open(cls, settings: FeatureSettings, part: Part, encoder: Encoder, code: str) -> FeatureStore:
-        """Opens or creates the store of `encoder` in `settings.store`; `code` is the version of its code."""
+    def open(cls, settings: FeatureSettings, part: Part, encoder: Encoder, fingerprint: str, code: str) -> FeatureStore:
+        """Opens or creates the store of `encoder`, with this fingerprint and this version of its code."""
         assert settings.store is not None
         shape = encoder.feature_shape
         facts = {
             "capfw": 2,
             "encoder": part.to_json(),
-            "fingerprint": encoder.fingerprint(),
+            "fingerprint": fingerprint,
             "code": code,
             "transform": "transform_batch" if isinstance(encoder, TransformsBatches) else "transform",
             "feature_shape": [shape.num_tokens, shape.dim],
