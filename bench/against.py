@@ -3,8 +3,10 @@
 python bench/against.py PYTHON_OF_THE_OLD PYTHON_OF_THE_NEW [--repeats 5]
 
 Each argument is the Python of an environment with one version installed (`pip install -e .` in its checkout). The script
-runs the two in turn, each time in a fresh process that uses only the public names of capfw. Ratios are old / new: above 1,
-the new version is faster or needs less memory.
+runs the two in turn, each time in a fresh process that uses only the public names of capfw. Seconds are for all 3,020
+images (extraction), for 1,000 captions (training) and for 1,000 words (captioning:
+each version trains its own model, whose captions have their own lengths). Ratios are old / new: above 1, the new
+version is faster or needs less memory.
 """
 
 from __future__ import annotations
@@ -56,8 +58,9 @@ else:
     images = [getattr(s, "image", None) or s.source.read() for s in samples]
     captioner.caption(images[:32])
     start = time.perf_counter()
-    captioner.caption(images)
+    captions = captioner.caption(images)
     seconds = time.perf_counter() - start
+    seconds *= 1000 / sum(len(caption.text.split()) for of_image in captions for caption in of_image)
 print(json.dumps({"seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 """
 STAGES = ("extraction", "training", "captioning")  # in this order over one run directory

@@ -170,7 +170,7 @@ def _was_whole(source: Path) -> bool:
 
 
 def fingerprints_of(encoder: Encoder, model: CaptioningModel) -> tuple[str | None, str]:
-    """Hashes of the encoder and of the model's frozen weights. A tuned encoder has none: the checkpoint holds its weights."""
+    """Hashes of the encoder and of the model's frozen weights. A tuned encoder has none: the checkpoint holds it."""
     return None if model.encoder is not None else encoder.fingerprint(), model.frozen_fingerprint()
 
 
