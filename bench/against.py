@@ -4,9 +4,8 @@ python bench/against.py PYTHON_OF_THE_OLD PYTHON_OF_THE_NEW [--repeats 5]
 
 Each argument is the Python of an environment with one version installed (`pip install -e .` in its checkout). The script
 runs the two in turn, each time in a fresh process that uses only the public names of capfw. Seconds are for all 3,020
-images (extraction), for 1,000 captions (training) and for 1,000 words (captioning:
-each version trains its own model, whose captions have their own lengths). Ratios are old / new: above 1, the new
-version is faster or needs less memory.
+images (extraction), for 1,000 captions (training) and for 1,000 words (captioning: each version trains its own model,
+whose captions have their own lengths). Ratios are old / new: above 1, the new version is faster or needs less memory.
 """
 
 from __future__ import annotations
