@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,6 +79,8 @@ def test_a_signal_that_reaches_one_process_stops_both_after_a_checkpoint(tiny: W
     spec = tiny(train={"objective": {"name": "odd", "mode": "signal"}})
     done = _run(spec, 2)
     assert done.returncode != 0
-    assert done.stderr.count("exitcode  : 130") == 2, done.stderr
+    assert "stopped after step 5 of 10" in done.stderr
+    codes = set(re.findall(r"exitcode +: (-?\d+)", done.stderr))
+    assert {"130"} <= codes <= {"130", "-15"}, done.stderr  # torchrun ends (-15) a process that is a moment behind
     last = json.loads((spec.parent / "run/checkpoints/last.json").read_text())
     assert last["step"] == 5  # the end of the epoch in which the signal came
