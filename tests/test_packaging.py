@@ -1,4 +1,4 @@
-"""What is installed is what is in the tree: listed packages, entry points, and the contents of the wheel."""
+"""The wheel holds all of the tree: listed packages, entry points, files."""
 
 from __future__ import annotations
 

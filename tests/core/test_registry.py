@@ -85,7 +85,7 @@ def test_installed_package_is_found(install: Callable[..., Path]) -> None:
     )
 
 
-# What is wrong with a package, and what its cause must say. Every body is a module that an entry point names.
+# Names each fault with the body of the package and the text of its cause. Every body is a module that an entry point names.
 BROKEN = {
     "raises": ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
     "exits": ("raise SystemExit(3)", "SystemExit"),

@@ -42,7 +42,7 @@ def bright_columns_and_rows(image: Image.Image, hue: int | None) -> list[tuple[i
 
 
 def told(sample: Sample) -> str:
-    """What a scene is, apart from how its things stand to one another: its things, or its thing and the place."""
+    """Names a scene without how its things stand to one another: by its things, or by its thing and the place."""
     things = sorted(THING.findall(sample.references[0]))
     return str(things) if len(things) == 2 else sample.references[0]
 

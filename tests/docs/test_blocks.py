@@ -127,7 +127,7 @@ class Reader:
         return done.returncode, done.stdout + done.stderr
 
     def _install_this_folder(self) -> None:
-        """What `pip install -e .` leaves: the package on sys.path, and beside it its name and its entry points."""
+        """Installs as `pip install -e .` does: puts the package on sys.path, and beside it its name and its entry points."""
         project = tomllib.loads((self.folder / "pyproject.toml").read_text("utf-8"))["project"]
         info = self.folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
         info.mkdir()

@@ -28,7 +28,7 @@ from capfw.core.registry import Registry
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 Write = Callable[..., Path]
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-# What the tiny spec says of its decoder, and only random weights may be told.
+# The tiny spec gives its decoder these options, which only random weights accept.
 _OF_RANDOM_WEIGHTS = dict.fromkeys(("tokenizer", "num_layers", "width", "num_heads", "max_positions"))
 
 

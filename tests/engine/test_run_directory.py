@@ -24,7 +24,7 @@ def capfw(*arguments: object) -> Result:
 
 
 def refusals(run_dir: Path, registry: Registry, image: Path) -> list[str]:
-    """What caption, evaluate and both in Python say of this run directory: all that is asked of the classes and codes."""
+    """Returns how caption, evaluate and both in Python refuse this run directory; asserts the exit codes and no new file."""
     Image.new("RGB", (20, 20)).save(image)
     before = sorted(run_dir.rglob("*"))
     commands = [capfw("caption", image, "--run", run_dir), capfw("evaluate", run_dir)]

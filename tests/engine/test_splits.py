@@ -1,4 +1,4 @@
-"""What is refused of a data set's splits before anything is computed on them."""
+"""A run refuses a wrong split of a data set before it computes anything on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of `capfw import` share."""
+"""Holds the fixtures that the tests of `capfw import` share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Original(NamedTuple):
     facts: dict[str, Any]
 
     def overrides(self, case: dict[str, Any]) -> dict[str, object]:
-        """What a user says of a reference checkpoint: a tiny encoder of the right width, and the tiny GPT-2."""
+        """Gives the options that a user sets for a reference checkpoint: a tiny encoder of its width, and the tiny GPT-2."""
         network = case.get("mapping_network", {})
         tokenizer = self.facts.get("tokenizer_and_gpt2") or self.facts["tokenizer_and_gpt2_config"]
         said = {

@@ -66,7 +66,7 @@ def spec_file(tmp_path: Path) -> Path:
 
 
 def embeddings_of(spec_file: Path) -> dict[str, Tensor]:
-    """What the spec's encoder makes of each photo, by file name."""
+    """Encodes each photo with the spec's encoder; returns the features by file name."""
     encoder = build_encoder(load_spec(spec_file))
     files = sorted(spec_file.parent.glob("*/*.png"))
     return {f.name: encoder.encode(encoder.transform(f.read_bytes())[None])[0, 0].detach() for f in files}

@@ -89,7 +89,7 @@ class Site:
         )
 
     def plugins(self, *arguments: object) -> dict[str, dict[str, Any]]:
-        """What `capfw plugins --json` says, by the name of the plugin."""
+        """Runs `capfw plugins --json` and returns its answer by the name of the plugin."""
         done = self.capfw(*arguments, "plugins", "--json")
         assert done.returncode == 0, done.stderr
         return {plugin["name"]: plugin for plugin in json.loads(done.stdout)}

@@ -1,4 +1,4 @@
-"""What is said of a plugin that cannot be used, and that it stops nothing else."""
+"""`capfw plugins` names the cause of a plugin that cannot be used; the plugin stops nothing else."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from capfw.plugins.metrics.coco_caption.java import package_file
 ROOT = Path(__file__).parents[2]
 OBSERVED = ROOT / "plugins" / "metrics" / "coco_caption" / "ptb_observed.json"
 DATA = ROOT.parent / "shared" / "data"
-# What pycocoevalcap removes from the tokens afterwards; its brackets are upper case and match nothing.
+# pycocoevalcap removes these tokens afterwards; its brackets are upper case and match nothing.
 REMOVED = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 
 

@@ -118,7 +118,7 @@ def outcome_of(name: str, folder: Path, registry: Registry) -> dict[str, Any]:
 
 
 def machine() -> dict[str, str]:
-    """What the last bits of float32 sums depend on."""
+    """Names the processor and the libraries on which the last bits of float32 sums depend."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),
