@@ -76,14 +76,11 @@ def build_encoder(spec: RunSpec) -> Encoder:
         encoder = _expect(spec.encoder, spec.encoder.build(), Encoder)
     if spec.train.tune.encoder is None:
         return frozen(encoder)
-    if not isinstance(encoder, nn.Module):
-        error = ComponentError("this encoder cannot be tuned: it is not a torch module.", fix="Leave it frozen.")
-        error.where = "/train/tune/encoder"
-        raise error
-    if not any(parameter.requires_grad for parameter in encoder.parameters()):
-        error = ComponentError("this encoder has no parameters to train.", fix="Set it to null.")
-        error.where = "/train/tune/encoder"
-        raise error
+    with _at("/train/tune/encoder"):
+        if not isinstance(encoder, nn.Module):
+            raise ComponentError("this encoder cannot be tuned: it is not a torch module.", fix="Leave it frozen.")
+        if not any(parameter.requires_grad for parameter in encoder.parameters()):
+            raise ComponentError("this encoder has no parameters to train.", fix="Set it to null.")
     return encoder.train(False)
 
 
@@ -118,7 +115,7 @@ def build_metrics(parts: Sequence[Part], section: str = "/metrics") -> list[Metr
 def build_objective(spec: RunSpec, device: torch.device) -> Objective:
     """The objective on the device, with the metrics that its options name."""
     part = spec.train.objective
-    metrics = build_metrics(spec.train.objective.metrics, "/train/objective/metrics")
+    metrics = build_metrics(part.metrics, "/train/objective/metrics")
     for metric in metrics:
         if isinstance(metric, nn.Module):
             metric.requires_grad_(False).to(device).eval()

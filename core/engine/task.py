@@ -35,7 +35,8 @@ class Task(nn.Module):
             what = f"the objective returned a {type(losses).__name__}, not losses by name."
             raise PluginError(what, where="/train/objective", fix="Return a dict of Loss.")
         if clash := own.keys() & losses.keys():
-            raise PluginError(f"mapper and objective both return a loss {', '.join(sorted(clash))}.", where="/mapper")
+            what = f"mapper and objective both return a loss {', '.join(sorted(clash))}."
+            raise PluginError(what, where="/mapper", fix="Rename the mapper's loss, or use another objective.")
         self._check({**own, **losses})
         return {**own, **losses}
 
