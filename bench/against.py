@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 from capfw import Captioner, load_spec, run
 from capfw.core.registry import Registry
+from transformers import PreTrainedModel  # loaded before the clock starts
 
 torch.set_num_threads(1)
 stage, folder = sys.argv[1], Path(sys.argv[2])
