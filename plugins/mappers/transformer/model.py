@@ -31,8 +31,9 @@ class TransformerMapper(nn.Module):
         self.num_image_tokens = (config.num_image_tokens or config.prefix_length) if is_pooled else features.num_tokens
         self.project = nn.Linear(features.dim, (self.num_image_tokens if is_pooled else 1) * embed_dim)
         self.prefix_queries = nn.Parameter(torch.randn(config.prefix_length, embed_dim))
+        # As large as the queries: at 0.02, the size usual in language models, they drown in the tokens and are learned late.
         self.positions = (
-            nn.Parameter(0.02 * torch.randn(features.num_tokens, embed_dim)) if config.position_embeddings else None
+            nn.Parameter(torch.randn(features.num_tokens, embed_dim)) if config.position_embeddings else None
         )
         # nn.TransformerEncoder copies one layer, so all its layers would start with the same weights.
         self.layers = nn.Sequential(
