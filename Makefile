@@ -44,7 +44,7 @@ format: $(VENV)/installed-test
 
 docs: $(VENV)/installed-docs
 	$(BIN)/python docs/generate_reference.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/zensical build --strict --clean
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info site
+	rm -rf $(VENV) build dist *.egg-info site .cache
