@@ -28,7 +28,8 @@ def validate(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json
     except SpecError as err:
         if as_json:
             problems = [{"pointer": p.pointer, "message": p.message, "fix": p.fix} for p in err.problems]
-            click.echo(json.dumps({"valid": False, "problems": problems}))
+            description = {"description": err.description} if err.description else {}
+            click.echo(json.dumps({"valid": False, "problems": problems, **description}))
             ctx.exit(err.exit_code)
         raise
     if as_json:

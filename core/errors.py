@@ -119,24 +119,33 @@ class RequestError(RunError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem in a spec: where (JSON pointer, RFC 6901), what, and one fix."""
+    """One problem in a spec: where (JSON pointer, RFC 6901), what, and one fix.
+
+    `is_missing_input` marks a file or folder that the spec names and that does not exist.
+    """
 
     pointer: str
     message: str
     fix: str = ""
+    is_missing_input: bool = False
 
     def __str__(self) -> str:
         return f"{self.pointer or '/'}: {self.message}" + "".join(f"\n  {line}" for line in self.fix.splitlines())
 
 
 class SpecError(CapfwError):
-    """All problems of a spec in one error."""
+    """All problems of a spec in one error.
+
+    The text ends with `description`, the spec's own, if input files are missing: it may name the place to get them.
+    """
 
     exit_code = 2
 
-    def __init__(self, problems: Sequence[Problem], *, source: str = "the spec") -> None:
+    def __init__(self, problems: Sequence[Problem], *, source: str = "the spec", description: str = "") -> None:
         self.problems, self.source = tuple(problems), source
+        self.description = description if any(problem.is_missing_input for problem in problems) else ""
         super().__init__(f"{source}: {len(problems)} problem{'s' * (len(problems) != 1)}")
 
     def __str__(self) -> str:
-        return "\n\n".join([f"{self.what}", *map(str, self.problems)])
+        closing = [f"The description of this spec: {self.description}"] if self.description else []
+        return "\n\n".join([f"{self.what}", *map(str, self.problems), *closing])

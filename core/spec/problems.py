@@ -69,7 +69,7 @@ def _problem(
     if kind == "missing":
         return Problem(place, f"this is required: {about.words() if about else 'it has no default'}.", description)
     if kind == "missing_file":
-        return Problem(place, f"{error['msg']}.", _where_files_are(context))
+        return Problem(place, f"{error['msg']}.", _where_files_are(context), is_missing_input=True)
     if kind.startswith("union_tag"):
         return _wrong_tag(place, error, about)
     if about is not None and _SAID_BY_WORDS.fullmatch(kind) and kind not in ("value_error", "assertion_error"):

@@ -98,7 +98,8 @@ def load_spec(
         problems += [p for p in found if not any(r == p.pointer or r.startswith(p.pointer + "/") for r in reported)]
     problems += contradictions_in(draft, registry)
     if problems:
-        raise SpecError(problems, source=name)
+        description = raw.get("description")
+        raise SpecError(problems, source=name, description=description if isinstance(description, str) else "")
     assert spec is not None
     if spec.features.store is None:
         store = spec.run_dir.parent / "features"
