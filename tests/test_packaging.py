@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PARTS = ("commands", "core", "plugins")
+FILES = ("pyproject.toml", "README.md", "LICENSE", "py.typed")
 
 
 def dotted(folder: Path) -> str:
@@ -33,6 +34,13 @@ def test_every_folder_with_modules_is_a_package() -> None:
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
+def test_image_is_built_from_what_the_wheel_needs() -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+    assert "*" in lines
+    assert {line[1:] for line in lines if line.startswith("!")} == {*PARTS, *FILES, "*.py"}
+
+
 def test_every_plugin_is_announced() -> None:
     folders = {file.parent for file in (ROOT / "plugins").glob("*/*/__init__.py")}
     plugins = {dotted(folder) for folder in folders if folder.parent.name != "libraries"}  # those register nothing
@@ -45,7 +53,7 @@ def test_wheel_holds_exactly_the_files_of_the_tree(tmp_path: Path) -> None:
     source.mkdir()
     for part in PARTS:
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (*ROOT.glob("*.py"), *(ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", "py.typed"))):
+    for file in (*ROOT.glob("*.py"), *(ROOT / name for name in FILES)):
         shutil.copy(file, source)
     (source / "tests").mkdir()
     (source / "tests" / "test_stray.py").touch()
