@@ -31,14 +31,25 @@ SHELL = {"sh", "bash"}
 LANGUAGES = SHELL | {"python", "json", "toml", "text"}
 COMMANDS = ("capfw", "python", "python3", "pip", "make", "git", "cd", "pytest", "twine", "export")
 
-# They install packages, publish, or run all the tests, these among them.
-# The published checkpoint needs published weights.
+# They install packages, publish, or run all the tests, these among them. They download, or need several GPUs or nodes.
+# The published checkpoint and the parts that `capfw init` proposes need published weights.
 NOT_RUN = (
     "python -m pip install",
+    "python -m venv",
+    "conda",
+    "docker",
     "make",
     "python -m build",
     "twine upload",
+    "curl",
+    "unzip",
+    "hf download",
+    "torchrun --standalone --nproc_per_node 4",
+    "torchrun --nnodes",
+    "accelerate launch",
     "capfw import checkpoint coco_weights.pt",
+    "capfw run photos.json",
+    "capfw caption photos/ --run runs/photos",
 )
 
 
@@ -119,7 +130,8 @@ class Reader:
     def _bash(self, command: str) -> tuple[int, str]:
         folder = self.folder / "bin"  # what is called python there is the one that runs the tests
         folder.mkdir(exist_ok=True)
-        for name, module in {"python": "", "capfw": "-m capfw", "pytest": "-m pytest"}.items():
+        programs = {"python": "", "capfw": "-m capfw", "pytest": "-m pytest", "torchrun": "-m torch.distributed.run"}
+        for name, module in programs.items():
             (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
             (folder / name).chmod(0o755)
         environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}

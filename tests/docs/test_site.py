@@ -16,7 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "zensical.toml").read_text("utf-8"))["project"]
 # An attribute that makes a browser load a file, a style sheet that loads one, and a link of the head, but for "canonical".
-LOADS = r"""(?:src|srcset|data|poster)=["']?(https?:|//)|url\(["']?(https?:|//)|@import|<link[^>]+href=["']?(https?:|//)"""
+LOADS = (
+    r"""(?:src|srcset|data|poster)=["']?(https?:|//)|url\(["']?(https?:|//)|@import|<link[^>]+href=["']?(https?:|//)"""
+)
 
 
 def pages_of(nav: list[dict[str, Any]]) -> Iterator[str]:
