@@ -179,7 +179,8 @@ def test_a_column_that_is_named_must_be_there(images: Path) -> None:
 
 def test_columns_of_the_user_are_taken_or_refused(images: Path) -> None:
     table = "Bild;Beschreibung;Titel\na.jpg;one;uno\nb.jpg;two;due\nc.jpg;three;tre\n"
-    dataset = proposed(images, table, file=["Bild"], caption=["Titel"])
+    with pytest.warns(CapfwWarning, match=r"captions\.csv: columns that are not read: Beschreibung\."):
+        dataset = proposed(images, table, file=["Bild"], caption=["Titel"])
     assert captions(dataset) == {"a.jpg": ("uno",), "b.jpg": ("due",), "c.jpg": ("tre",)}
     with pytest.raises(DataError) as caught:
         proposed(images, table, file=["Bild", "Titel"], caption=["Beschreibun"], artist=["x"])

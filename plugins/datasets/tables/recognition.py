@@ -59,6 +59,12 @@ class Recognized:
     examples: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ","
 
+    def unread(self) -> list[str]:
+        """Returns the columns that have no role."""
+        columns = self.columns
+        read = {columns.file, *columns.captions, SEVERAL, columns.split, columns.image_id}
+        return [name for name in self.header if name not in read]
+
 
 def recognize_csv(table: Path, named: Mapping[str, Sequence[str]] | None = None) -> Recognized | None:
     """Recognises a CSV table; None when the first line does not list column names.
