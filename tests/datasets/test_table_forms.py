@@ -175,6 +175,8 @@ def test_a_column_that_is_named_must_be_there(images: Path) -> None:
     options = {"images": images, "captions": table, "columns": {"split": "fold"}, **ALL}
     with pytest.raises(DataError, match='line 1: no column "fold"; the columns are file, caption'):
         CsvDataset(CsvConfig.model_validate(options))
+    resolved = CsvConfig.model_validate({**options, "columns": {}}).model_dump()  # has the names "split" and "image_id"
+    assert captions(CsvDataset(CsvConfig.model_validate(resolved))) == {"a.jpg": ("x",)}
 
 
 def test_columns_of_the_user_are_taken_or_refused(images: Path) -> None:
