@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 _EXAMPLE_LENGTH = 60
+
+
+def is_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def ask_for_images() -> Path:

@@ -36,7 +36,7 @@ SMALL = {
     "/decoder/width": 64,
     "/decoder/num_heads": 2,
     "/train/epochs": 1,
-    "/generate/max_tokens": 12,
+    "/generate": {"method": "greedy", "max_tokens": 12},
     "/features/store": "../features",
 }
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from capfw.cli import main
-from capfw.commands import init as init_command
+from capfw.commands import questions
 
 BAD = b"file,caption\n0.jpg,one\n1.jpg,two\nnowhere.jpg,three\n2.jpg,\n0.jpg,one\n3.jpg,four\n4.jpg,five\n"
 REPORT = ["line 4: no file nowhere.jpg in", "line 5: empty caption"]
@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i in range(6):
         Image.new("RGB", (8, 8), (20 * i, 10, 10)).save(tmp_path / "photos" / f"{i}.jpg")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(init_command, "is_terminal", lambda: True)
+    monkeypatch.setattr(questions, "is_terminal", lambda: True)
     return tmp_path
 
 
@@ -69,7 +69,7 @@ def test_flags_reach_the_same_at_the_first_try(home: Path, monkeypatch: pytest.M
     assert asked.exit_code == 0, asked.stderr
     assert "The same without questions:" in asked.stderr
 
-    monkeypatch.setattr(init_command, "is_terminal", lambda: False)
+    monkeypatch.setattr(questions, "is_terminal", lambda: False)
     again = invoke(*command_in(asked), "--output", "second.json", "--run-dir", "runs/spec")
 
     assert again.exit_code == 0, again.stderr
@@ -185,7 +185,7 @@ def test_a_wrong_option_at_the_end_keeps_the_answers(home: Path) -> None:
 
 
 def test_skip_by_flag_says_once_what_later_runs_do_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(init_command, "is_terminal", lambda: False)
+    monkeypatch.setattr(questions, "is_terminal", lambda: False)
     (home / "captions.csv").write_bytes(BAD.replace(b"4.jpg", b"4"))
     arguments = ("--images", "photos", "--captions", "captions.csv", "--set", "/data/on_bad_row=skip")
 

@@ -59,8 +59,10 @@ def _options(
     if len(captions) > 1:
         what = f"{first}: the captions of {len(captions)} columns are taken together: {', '.join(captions)}."
         warnings.warn(what, CapfwWarning, stacklevel=2)
-    if unread := recognized.unread():
-        warnings.warn(f"{first}: columns that are not read: {', '.join(unread)}.", CapfwWarning, stacklevel=2)
+    if recognized.unread:
+        warnings.warn(
+            f"{first}: columns that are not read: {', '.join(recognized.unread)}.", CapfwWarning, stacklevel=2
+        )
     options: dict[str, Any] = {split or "captions": table for split, table in tables.items()}
     if recognized.columns.model_fields_set:
         options["columns"] = recognized.columns

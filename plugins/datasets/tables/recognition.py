@@ -19,20 +19,17 @@ ROLES = {"file": "file names", "caption": "captions", "split": "splits", "image_
 _DELIMITERS = (",", "\t", ";", "|")
 _USUAL_NAMES = {
     "file": (
-        *("file", "file_name", "filename", "image", "image_name", "image_file", "image_file_name", "image_filename"),
+        *("file", "file_name", "filename", "image", "image_name", "image_file"),
+        *("image_file_name", "image_filename", "image_path", "img", "img_name", "img_path", "photo", "photo_name"),
         *(
-            "image_path",
-            "img",
-            "img_name",
-            "img_path",
-            "photo",
-            "photo_name",
             "photo_file",
             "picture",
             "path",
             "file_path",
-        ),
-        *("filepath", "image_id", "img_id"),  # an id only where no other column names files
+            "filepath",
+            "image_id",
+            "img_id",
+        ),  # an id only where no other column names files
     ),
     "caption": (
         *("caption", "captions", "text", "texts", "description", "descriptions", "sentence", "sentences"),
@@ -49,6 +46,7 @@ _NUM_EXAMPLES = 20
 @dataclass(frozen=True)
 class Recognized:
     """The columns of a table, or its keys, in order. `unclear` are those of "file" and "caption" that no usual name reveals.
+    `unread` are the columns without a role.
 
     `columns` has the usual names that the table has, and the names that were given. `examples` has a value of each column.
     """
@@ -56,14 +54,9 @@ class Recognized:
     header: tuple[str, ...]
     columns: Columns
     unclear: tuple[str, ...]
+    unread: tuple[str, ...] = ()
     examples: Mapping[str, str] = field(default_factory=dict)
     delimiter: str = ","
-
-    def unread(self) -> list[str]:
-        """Returns the columns that have no role."""
-        columns = self.columns
-        read = {columns.file, *columns.captions, SEVERAL, columns.split, columns.image_id}
-        return [name for name in self.header if name not in read]
 
 
 def recognize_csv(table: Path, named: Mapping[str, Sequence[str]] | None = None) -> Recognized | None:
@@ -92,10 +85,11 @@ def recognize_json(table: Path, named: Mapping[str, Sequence[str]] | None = None
     """Recognises JSON lines or a list of objects; None for another file. For the rest see `recognize_csv`."""
     if not text_of(table).lstrip().startswith(("{", "[")):
         return None
-    entries = list(entries_of(table))
-    first = next(iter(entries), None)
+    rest = entries_of(table)
+    first = next(rest, None)
     if first is None or isinstance(first, Problem) or not isinstance(first[1], dict) or "images" in first[1]:
         return None
+    entries = [first, *rest]
     examples: dict[str, str] = {}
     for each in entries[:_NUM_EXAMPLES]:
         if not isinstance(each, Problem) and isinstance(each[1], dict):
@@ -148,7 +142,10 @@ def _recognized(
         for role in ROLES
         if (each := found[role]) and (each != (role,) or role in named)
     }
-    return Recognized(tuple(names), Columns.model_validate(options), tuple(unclear), examples, delimiter)
+    columns = Columns.model_validate(options)
+    read = {columns.file, *columns.captions, columns.split, columns.image_id, list_key}
+    unread = tuple(name for name in names if name not in read)
+    return Recognized(tuple(names), columns, tuple(unclear), unread, examples, delimiter)
 
 
 def _require(table: Path, names: Sequence[str], named: Mapping[str, Sequence[str]]) -> None:

@@ -45,7 +45,9 @@ def column_faults(header: Sequence[str], columns: Columns, *, stands_in: Mapping
     """
     usual = Columns()  # a table need not have columns "split" and "image_id", but any other name was chosen
     wanted = [columns.file, *columns.captions]
-    wanted += [columns.split] * (columns.split != usual.split) + [columns.image_id] * (columns.image_id != usual.image_id)
+    wanted += [columns.split] * (columns.split != usual.split) + [columns.image_id] * (
+        columns.image_id != usual.image_id
+    )
     names = [name for name in header if name]
     known = f"the columns are {listed(names, _NUM_NAMES)}" if names else "there are no columns"
     faults = [
