@@ -254,7 +254,7 @@ def test_bad_rows_are_all_told_and_nothing_is_written(home: Path) -> None:
     assert "3 rows are wrong." in result.stderr
     for line in REPORT:
         assert line in result.stderr
-    assert "Save the table as UTF-8." in result.stderr
+    assert "Save the table as UTF-8 (in Excel: CSV UTF-8)." in result.stderr
     assert (
         "spec.json was not written; --set POINTER=VALUE sets an option in it, for example --set /data/on_bad_row=skip."
         in (result.stderr)

@@ -110,7 +110,7 @@ def _report(problems: list[Problem], config: TableConfig) -> None:
         return
     fixes = []
     if any(problem.text == NOT_UTF8 for problem in problems):
-        fixes.append("Save the table as UTF-8.")
+        fixes.append("Save the table as UTF-8 (in Excel: CSV UTF-8).")
     if of_columns:
         fixes.append("Name the columns in the first line, or set /data/columns (and /data/delimiter of a CSV table).")
     if rows:
