@@ -129,7 +129,11 @@ def test_csv_names_every_bad_row_at_once(images: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{images.parent / 'captions.csv'}: 6 rows are wrong."
     assert [line.strip() for line in lines[1:-1]] == [row.format(images=images) for row in BAD_ROWS]
-    assert lines[-1].strip().startswith("Save the table as UTF-8 (in Excel: CSV UTF-8). Correct the rows, or set /data/on_bad_row to")
+    assert (
+        lines[-1]
+        .strip()
+        .startswith("Save the table as UTF-8 (in Excel: CSV UTF-8). Correct the rows, or set /data/on_bad_row to")
+    )
 
 
 def test_csv_leaves_bad_rows_out_when_told_to_and_says_which(images: Path) -> None:

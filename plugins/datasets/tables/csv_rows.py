@@ -38,7 +38,9 @@ def header_of(table: Path, lines: Iterator[tuple[int, list[str]] | Problem]) -> 
         raise DataError(f"{first.text}.", where=f"{table}, line {first.line}")
     line, names = first
     if not is_utf8("".join(names)):
-        raise DataError("not UTF-8.", where=f"{table}, line {line}", fix="Save the table as UTF-8 (in Excel: CSV UTF-8).")
+        raise DataError(
+            "not UTF-8.", where=f"{table}, line {line}", fix="Save the table as UTF-8 (in Excel: CSV UTF-8)."
+        )
     return line, [name.strip() for name in names]
 
 
