@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -89,6 +89,28 @@ class DataError(CapfwError):
     """A data set, captions file or image is wrong; `where` names the file and line."""
 
     exit_code = 2
+
+
+@dataclass(frozen=True)
+class ColumnQuestion:
+    """A question to the user: which column of a table has this role? `what` names its contents ("file names")."""
+
+    role: str
+    what: str
+    takes_several: bool = False
+
+
+class UnclearColumns(DataError):
+    """A table whose columns only the user knows. `columns` maps each of its columns to an example of its values.
+
+    `capfw init` asks the questions on a terminal, and passes the answers to `DatasetConfig.for_files`.
+    """
+
+    def __init__(
+        self, what: str, *, where: str, fix: str, columns: Mapping[str, str], questions: Sequence[ColumnQuestion]
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.columns, self.questions = columns, questions
 
 
 class UnreadableSource(DataError):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,31 @@ def shared_data() -> Path:
 def golden() -> Path:
     """Reference outputs of the original implementations."""
     return _folder("CAPFW_GOLDEN", "golden")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout. Building writes beside the sources, so it builds a copy of them, with a stray test."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for part in ("commands", "core", "plugins"):
+        shutil.copytree(REPOSITORY / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
+    names = ("pyproject.toml", "README.md", "LICENSE", "py.typed")
+    for file in (*REPOSITORY.glob("*.py"), *(REPOSITORY / name for name in names)):
+        shutil.copy(file, source)
+    (source / "tests").mkdir()
+    (source / "tests" / "test_stray.py").touch()
+    built = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    [wheel] = folder.glob("*.whl")
+    return wheel
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

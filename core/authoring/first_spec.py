@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
-from ..errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError
+from ..errors import CapfwError, DataError, PluginError, Problem, SpecError
 from ..protocols import (
     Component,
     ComponentConfig,
@@ -25,35 +24,49 @@ from ..protocols import (
     narrowed,
 )
 from ..registry import Registry
-from ..spec import RunSpec, load_spec
+from ..spec import Part, RunSpec, load_part, load_spec
 from ..spec.document import override
 from ..spec.schema import json_schema
 
 SCHEMA_FILE = "capfw.schema.json"
+_COLUMNS = "/data/columns/"
 
 
 @dataclass(frozen=True)
 class Wishes:
     """The user's choices for a first spec. `names` holds the chosen components; the others are proposed.
 
-    `overrides` maps JSON pointers to values, as `--set` does.
+    `captions` is None if they are inside the folder of the images. `overrides` maps JSON pointers to values, as `--set`
+    does. `columns` maps the role of a column ("file", "caption", ...) to the names that the user gives it.
     """
 
     images: Path
-    captions: Path
+    captions: Path | None
     run_dir: str
     names: Mapping[Kind, str] = field(default_factory=dict)
     overrides: Mapping[str, object] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A checked spec with its data: images per split, captions, and the warnings of the data set."""
+    """A checked spec and its data."""
 
     spec: RunSpec
+    data: CheckedData
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """A data set that can be trained on: images per split, captions of all, fewest and most captions of an image."""
+
     num_images: Mapping[str, int]
     num_captions: int
-    warnings: tuple[str, ...]
+    captions_per_image: tuple[int, int]
+
+
+class NoCaptionsInside(DataError):
+    """The user named only a folder of images, and no data set finds captions inside."""
 
 
 def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
@@ -61,7 +74,7 @@ def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
 
     The options of a component are its `starter`; those of the data set come from the one that recognizes the captions.
     Raises `PluginError` for an unknown component, `DataError` for captions of an unknown format, and `SpecError` for
-    overrides that do not fit.
+    overrides that do not fit. `UnclearColumns` and `NoCaptionsInside` are errors that an answer of the user can mend.
     """
     component, config = _recognize(wishes, registry)
     raw: dict[str, Any] = {
@@ -101,25 +114,30 @@ def propose(registry: Registry, kind: Kind, names: Mapping[Kind, str], emitted: 
 def check(raw: Mapping[str, Any], registry: Registry, folder: Path) -> Checked:
     """Reads the spec as `capfw run` does, and the annotations of its data. It opens no images.
 
-    Raises `SpecError`. An error of the data set passes: a `DataError` with all wrong rows.
+    Raises `SpecError`. An error of the data set passes, a `DataError` with all wrong rows; and so does a `CapfwWarning`.
     """
     spec = load_spec(raw, registry=registry, base_dir=folder)
     assert spec.data is not None, "a draft names a data set"
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CapfwWarning)
-        dataset = spec.data.build()
+    return Checked(spec, _examine(spec.data))
+
+
+def check_data(raw: Mapping[str, Any], registry: Registry, folder: Path) -> CheckedData:
+    """Checks the data set of a draft alone, before anything else is decided. Raises as `check` does."""
+    return _examine(load_part("dataset", raw["data"], registry=registry, base_dir=folder))
+
+
+def _examine(part: Part) -> CheckedData:
+    dataset = part.build()
     if not isinstance(dataset, Dataset):
-        raise PluginError(
-            f'data set "{spec.data.name}" lacks methods of the protocol.', fix="Choose another: --data NAME."
-        )
+        raise PluginError(f'data set "{part.name}" lacks methods of the protocol.', fix="Choose another: --data NAME.")
     samples = {split: dataset.samples(split) for split in dataset.splits}
     if not samples.get("train"):
         raise DataError("the data set has no training images.", where="/data", fix='Give rows the split "train".')
-    return Checked(
-        spec,
+    counts = [len(sample.references) for each in samples.values() for sample in each]
+    return CheckedData(
         {split: len(each) for split, each in samples.items()},
-        sum(len(sample.references) for each in samples.values() for sample in each),
-        tuple(str(warning.message) for warning in caught if issubclass(warning.category, CapfwWarning)),
+        sum(counts),
+        (min(counts), max(counts)),
     )
 
 
@@ -131,8 +149,6 @@ def write(raw: Mapping[str, Any], registry: Registry, output: Path, *, is_forced
     """
     schema = output.parent / SCHEMA_FILE
     require_free(output, is_forced=is_forced)
-    if schema.exists() and not is_forced and '"title": "capfw run spec"' not in schema.read_text(errors="replace"):
-        raise DataError("this file is not a schema of capfw.", where=str(schema), fix="Move it, or add --force.")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         schema.write_text(_as_text(json_schema(registry)), encoding="utf-8")
@@ -144,13 +160,20 @@ def write(raw: Mapping[str, Any], registry: Registry, output: Path, *, is_forced
 
 
 def require_free(output: Path, *, is_forced: bool) -> None:
-    """Raises `DataError` when writing `output` would overwrite a file, unless `is_forced`."""
+    """Raises `DataError` when `output` cannot be a new file, or when writing it would overwrite one, unless `is_forced`."""
     if output.is_dir():
         raise DataError("this is a folder.", where=str(output), fix="Name a file: --output spec.json.")
     if output.exists() and not is_forced:
         raise DataError(
             "this file exists already.", where=str(output), fix="Name another with --output, or add --force."
         )
+    schema = output.parent / SCHEMA_FILE
+    if schema.exists() and not is_forced and '"title": "capfw run spec"' not in schema.read_text(errors="replace"):
+        raise DataError("this file is not a schema of capfw.", where=str(schema), fix="Move it, or add --force.")
+    above = next(folder for folder in output.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        reason = "no files can be written there" if above.is_dir() else "it is not a folder"
+        raise DataError(f"{reason}.", where=str(above), fix="Name another file with --output.")
 
 
 def _as_text(value: object) -> str:
@@ -160,11 +183,13 @@ def _as_text(value: object) -> str:
 def _recognize(wishes: Wishes, registry: Registry) -> tuple[Component, ComponentConfig]:
     named = wishes.names.get("dataset")
     asked = [registry.component("dataset", named)] if named else registry.components("dataset")
-    files = {"images": wishes.images.resolve(), "captions": wishes.captions.resolve()}
+    images, captions = wishes.images.resolve(), wishes.captions.resolve() if wishes.captions else None
+    columns = {**_columns_in(wishes.overrides), **wishes.columns}
     found, failed = [], []
     for component in asked:
+        options = narrowed(component.example, DatasetConfig)
         try:
-            config = narrowed(component.example, DatasetConfig).for_files(**files)
+            config = options.for_files(images=images, captions=captions, columns=columns)
         except CapfwError:
             raise
         except Exception as err:  # third-party code; it matters only if no other data set recognizes the file
@@ -174,16 +199,29 @@ def _recognize(wishes: Wishes, registry: Registry) -> tuple[Component, Component
             found.append((component, config))
     if len(found) == 1:
         return found[0]
+    where = str(captions or images)
     names = ", ".join(component.name for component, _ in found) or ", ".join(component.name for component in asked)
     if found:
-        raise DataError(
-            f"several data sets recognize this file: {names}.", where=str(files["captions"]), fix="Add --data NAME."
-        )
+        raise DataError(f"several data sets recognize this: {names}.", where=where, fix="Add --data NAME.")
+    if captions is None:
+        what = f"no data set finds captions inside this folder; tried: {names}."
+        raise NoCaptionsInside(what, where=where, fix="\n".join([*failed, "Name their file with --captions FILE."]))
+    how = "Use a format that one of them reads: see `capfw plugins show dataset/NAME`."
     raise DataError(
         f"no data set recognizes the format of this file; tried: {names}.",
-        where=str(files["captions"]),
-        fix="\n".join([*failed, "Use a format that one of them reads: see `capfw plugins show dataset/NAME`."]),
+        where=where,
+        fix="\n".join([*failed, how, *["Leave --column out if it is no table."] * bool(columns)]),
     )
+
+
+def _columns_in(overrides: Mapping[str, object]) -> dict[str, Sequence[str]]:
+    """The columns that `--set /data/columns/ROLE=NAME` names: recognition needs them too."""
+    named = {place.removeprefix(_COLUMNS): value for place, value in overrides.items() if place.startswith(_COLUMNS)}
+    return {role: [value] if isinstance(value, str) else value for role, value in named.items() if _are_names(value)}
+
+
+def _are_names(value: object) -> TypeGuard[Sequence[str]]:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
 def _started(component: Component, folder: Path) -> dict[str, object]:

@@ -17,8 +17,9 @@ class Component:
 
     `target` ("package.model:Class") is imported only when a run needs it. `example` is the smallest configuration
     that builds offline. `source` cites the paper or project that the component comes from. `starter` holds the options
-    that `capfw init` writes for the component; without it, the user sets the options that have no default. With
-    `is_recommended`, `capfw init` may choose the component when the user names none.
+    that `capfw init` writes for the component; without it, the user sets the options that have no default. `needs` says in
+    a few words what its usual weights need ("a download of about 600 MB"). With `is_recommended`, `capfw init` may choose
+    the component when the user names none.
 
     `revision` stands for the code of an installed release. Raise it in a release that computes other values from the
     same weights and options. In an editable or local install, a hash of the sources replaces it.
@@ -42,6 +43,7 @@ class Component:
     write_example: Callable[[Path], ComponentConfig] | None = None
     example_sources: Callable[[], Sequence[bytes]] | None = None
     revision: int = 1
+    needs: str = ""
 
     def load(self) -> type:
         """Imports the heavy half and returns its class.

@@ -6,7 +6,7 @@ reading any weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -63,11 +63,14 @@ class DatasetConfig(ComponentConfig):
     """Options of a data set."""
 
     @classmethod
-    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+    def for_files(cls, *, images: Path, captions: Path | None, columns: Mapping[str, Sequence[str]]) -> Self | None:
         """The options with which this data set reads the captions file and the image folder. Both exist.
 
-        Returns None when the file has another format. `capfw init` calls this on every data set, and writes the options
-        that are set.
+        `captions` is None where the user named only the folder: the data set may find a file inside. `columns` maps the
+        role of a column ("file", "caption", ...) to the user's own names; it is empty for most files.
+
+        Returns None when the file has another format. Raises `UnclearColumns` when only the user knows the columns. A
+        `CapfwWarning` becomes a notice. `capfw init` calls this on every data set, and writes the options that are set.
         """
         return None
 

@@ -90,7 +90,7 @@ BAD_TABLE = (
     b"a.jpg,fine\n"
     b"no.jpg,not there\n"
     b"b.jpg,  \n"
-    b"a.jpg,fine\n"
+    b"a.jpg,dull\n"
     b"b.jpg,caf\xe9\n"
     b"b.jpg,one, two\n"
     b"\n"
@@ -129,7 +129,11 @@ def test_csv_names_every_bad_row_at_once(images: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{images.parent / 'captions.csv'}: 6 rows are wrong."
     assert [line.strip() for line in lines[1:-1]] == [row.format(images=images) for row in BAD_ROWS]
-    assert lines[-1].strip().startswith("Save the table as UTF-8. Correct the rows, or set /data/on_bad_row to")
+    assert (
+        lines[-1]
+        .strip()
+        .startswith("Save the table as UTF-8 (in Excel: CSV UTF-8). Correct the rows, or set /data/on_bad_row to")
+    )
 
 
 def test_csv_leaves_bad_rows_out_when_told_to_and_says_which(images: Path) -> None:
@@ -137,20 +141,21 @@ def test_csv_leaves_bad_rows_out_when_told_to_and_says_which(images: Path) -> No
         dataset = read_csv(images, BAD_TABLE, on_bad_row="skip", shares={"val": 0, "test": 0.1})
     assert "6 rows are wrong" in str(caught[0].message)
     assert all(row.format(images=images) in str(caught[0].message) for row in BAD_ROWS)
-    assert "1 image has a caption more than once: a.jpg." in str(caught[1].message)
+    assert len(caught) == 1
     read = {image_id: captions for split in told(dataset).values() for image_id, captions in split.items()}
-    assert read == {"a.jpg": ("fine", "fine"), "c.jpg": ("two lines",)}
+    assert read == {"a.jpg": ("fine", "dull"), "c.jpg": ("two lines",)}
 
 
-@pytest.mark.parametrize("on_bad_row", ["fail", "skip"])
-def test_a_repeated_caption_is_a_notice_and_every_copy_a_reference(images: Path, on_bad_row: str) -> None:
+def test_a_repeated_caption_is_a_notice_and_every_copy_a_reference(images: Path) -> None:
     table = "file,caption\na.jpg,a dog\nb.jpg,a dog\na.jpg,a cat\na.jpg, a  dog \nc.jpg,a sea\n"
     with pytest.warns(CapfwWarning) as caught:
-        dataset = read_csv(images, table, on_bad_row=on_bad_row, shares={"val": 0, "test": 0.1})
+        read_csv(images, table, shares={"val": 0, "test": 0.1})
     assert [str(warning.message) for warning in caught] == [
         f"{images.parent / 'captions.csv'}: 1 image has a caption more than once: a.jpg. Every copy is kept, for training "
         "and as a reference."
     ]
+    # Who chose "skip" has heard it: warnings of capfw are errors in these tests, so this one is silent.
+    dataset = read_csv(images, table, on_bad_row="skip", shares={"val": 0, "test": 0.1})
     read = {image_id: captions for split in told(dataset).values() for image_id, captions in split.items()}
     assert read == {"a.jpg": ("a dog", "a cat", "a dog"), "b.jpg": ("a dog",), "c.jpg": ("a sea",)}
     with pytest.warns(CapfwWarning, match=r"captions\.jsonl: 2 images have a caption more than once: b\.jpg, c\.jpg\."):
@@ -172,12 +177,12 @@ def test_long_lists_are_cut(images: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("image,caption\na.jpg,x\n", ["line 1", 'one column "file"; it names image, caption', "/data/columns/file"]),
-        ("file,captions\na.jpg,x\n", ['Did you mean "captions"?', "/data/columns/caption"]),
-        ("", ["it names nothing"]),
+        ("image,caption\na.jpg,x\n", ["line 1", 'no column "file"; the columns are image, caption', "/data/columns"]),
+        ("file,captions\na.jpg,x\n", ['Did you mean "captions"?', "/data/columns"]),
+        ("", ["2 columns are wrong", "there are no columns"]),
         ("file,caption\n", ["no row is left"]),
         ("file,caption\na.jpg,x\n", ["1 of 1 images are in no split", "/data/shares"]),
-        ("file,caption,split\na.jpg,x,dev\n", ['line 2: split "dev" is not train, val or test']),
+        ("file,caption,split\na.jpg,x,prod\n", ['line 2: split "prod" is not train, val or test']),
         (
             "file,caption,split\na.jpg,x,val\na.jpg,y,test\n",
             ["line 3: a.jpg is in val in an earlier row, in test here"],

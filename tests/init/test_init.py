@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from capfw.cli import main
-from capfw.commands import init as init_command
 from capfw.core.authoring.first_spec import Wishes, draft
 from capfw.core.errors import DataError, PluginError
 from capfw.core.protocols import Component, DatasetConfig, hookimpl
@@ -255,7 +254,7 @@ def test_bad_rows_are_all_told_and_nothing_is_written(home: Path) -> None:
     assert "3 rows are wrong." in result.stderr
     for line in REPORT:
         assert line in result.stderr
-    assert "Save the table as UTF-8." in result.stderr
+    assert "Save the table as UTF-8 (in Excel: CSV UTF-8)." in result.stderr
     assert (
         "spec.json was not written; --set POINTER=VALUE sets an option in it, for example --set /data/on_bad_row=skip."
         in (result.stderr)
@@ -267,32 +266,14 @@ def test_bad_rows_are_all_told_and_nothing_is_written(home: Path) -> None:
     assert all(line in skipped.stderr for line in REPORT)
 
 
-def test_terminal_is_asked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (home / "captions.csv").write_bytes(BAD)
-    monkeypatch.setattr(init_command, "is_terminal", lambda: True)
-
-    answers = "nowhere\nphotos\ncaptions.csv\nvit\n\ny\n"  # the first is no folder; the decoder is the proposed one
-    result = invoke(answers=answers)
-
-    assert result.exit_code == 0, result.stderr
-    assert "Directory 'nowhere' does not exist" in result.stderr
-    assert "The encoder (clip, dinov3, timm, vit) [clip]" in result.stderr
-    assert all(line in result.stderr for line in REPORT)
-    spec = written(home)
-    assert spec["data"]["on_bad_row"] == "skip"
-    assert spec["encoder"] == {"name": "vit", "weights": "google/vit-base-patch16-224-in21k"}
-    assert spec["decoder"]["name"] == "gpt2"
-
-    declined = invoke("--output", "other.json", answers="photos\ncaptions.csv\n\n\nn\n")
-    assert (declined.exit_code, declined.stdout) == (2, "")
-    assert not (home / "other.json").exists()
-
-
 def test_without_a_terminal_what_is_missing_is_named(home: Path) -> None:
     result = invoke("--images", "photos")
 
     assert result.exit_code == 2
-    assert "--captions must be given" in result.stderr
+    assert "photos: no data set finds captions inside this folder" in result.stderr
+    assert "Name their file with --captions FILE." in result.stderr
+    nothing = invoke()
+    assert (nothing.exit_code, "--images must be given" in nothing.stderr) == (2, True)
 
 
 def test_nothing_is_overwritten_without_force(home: Path) -> None:
@@ -320,7 +301,7 @@ def test_output_that_cannot_be_written_is_named(home: Path) -> None:
     result = invoke("--images", "photos", "--captions", "captions.csv", "--output", "file/specs/spec.json")
 
     assert result.exit_code == 2
-    assert "cannot be written: Not a directory." in result.stderr
+    assert "file: it is not a folder." in result.stderr
     assert "--output" in result.stderr
 
 
@@ -355,14 +336,17 @@ def test_columns_of_other_names_can_be_set(home: Path) -> None:
     arguments = ("--images", "photos", "--captions", "captions.csv")
 
     refused = invoke(*arguments)
-    assert (refused.exit_code, "set /data/columns/file" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "Name yours: --column file=NAME --column caption=NAME" in refused.stderr) == (2, True)
     named = invoke(*arguments, "--set", "/data/columns/file=bild", "--set", "/data/columns/caption=satz")
     assert are_divided(split_sizes(named))
+    flags = ("--column", "file=bild", "--column", "caption=satz", "--output", "second.json")
+    assert are_divided(split_sizes(invoke(*arguments, *flags)))
+    assert written(home, "second.json")["data"] == written(home)["data"]
 
 
 class AudioConfig(DatasetConfig):
     @classmethod
-    def for_files(cls, *, images: Path, captions: Path) -> None:
+    def for_files(cls, *, images: Path, captions: Path | None, columns: Mapping[str, Sequence[str]]) -> None:
         raise KeyError("odd")
 
 

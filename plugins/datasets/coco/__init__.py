@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -58,8 +59,10 @@ class CocoConfig(DatasetConfig):
         return self
 
     @classmethod
-    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+    def for_files(cls, *, images: Path, captions: Path | None, columns: Mapping[str, Sequence[str]]) -> Self | None:
         """Returns the options for one file in COCO's format, to be divided; None for any other file."""
+        if captions is None or columns:  # not in a folder, and a table
+            return None
         try:
             content = read_json(captions)
         except DataError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -29,8 +30,10 @@ class KarpathyConfig(DatasetConfig):
     limit: int | None = Field(None, ge=1, description="Use only the first images of each split; null uses all.")
 
     @classmethod
-    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+    def for_files(cls, *, images: Path, captions: Path | None, columns: Mapping[str, Sequence[str]]) -> Self | None:
         """Returns the options for a file in Karpathy's format, else None; the first image decides `subfolders`."""
+        if captions is None or columns:  # not in a folder, and a table
+            return None
         try:
             content = read_json(captions)
         except DataError:

@@ -1,4 +1,4 @@
-"""Your own captions in a table, `csv` (one row per caption) or `jsonl` (one JSON object per line), and one image folder.
+"""Your own captions in a table, `csv` (a spreadsheet's export) or `jsonl` (JSON objects), and one image folder.
 
 A split consists of images, not of captions: all rows of one image are in the same split.
 """
@@ -6,41 +6,57 @@ A split consists of images, not of captions: all rows of one image are in the sa
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ....core.protocols import Component, ComponentConfig, DatasetConfig, InputFile, InputFolder, Shares, hookimpl
 
+Name = Annotated[str, Field(min_length=1)]
+
 
 class Columns(ComponentConfig):
-    """Names in the first line of a CSV table, or keys of JSON lines; other columns are not read."""
+    """Names in the first line of a CSV table, or keys of JSON objects; other columns are not read."""
 
-    file: str = Field("file", min_length=1, description="Column of the image's file name, relative to `images`.")
-    caption: str = Field("caption", min_length=1, description="Column of the caption.")
-    split: str = Field(
-        "split", min_length=1, description="Column of the split (train, val or test); the table need not have it."
+    file: Name = Field("file", description="Column of the image's file name, relative to `images`.")
+    caption: Name | Annotated[tuple[Name, ...], Field(min_length=1)] = Field(
+        "caption", description="Column of the caption, or a list of columns that are taken together."
     )
-    image_id: str = Field(
-        "image_id", min_length=1, description="Column of the image id; without it the id is the file name."
+    split: Name = Field(
+        "split",
+        description="Column of the split: train (or training), val (valid, validation, dev, development, eval, evaluation) "
+        "or test (testing). The table need not have it.",
     )
+    image_id: Name = Field("image_id", description="Column of the image id; without it the id is the file name.")
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The columns of captions."""
+        return (self.caption,) if isinstance(self.caption, str) else self.caption
 
 
 class TableConfig(DatasetConfig):
     """Options that "csv" and "jsonl" share."""
 
-    images: InputFolder = Field(description="Folder of the images; the table's file names are relative to it.")
+    images: InputFolder = Field(
+        description="Folder of the images; file names are relative to it, or to the folder of the table inside it."
+    )
     captions: InputFile | None = Field(None, description="One table for all splits.")
     train: InputFile | None = Field(None, description="Table of the training images, in place of `captions`.")
     val: InputFile | None = Field(None, description="Table of the validation images, in place of `captions`.")
     test: InputFile | None = Field(None, description="Table of the test images, in place of `captions`.")
     columns: Columns = Field(Columns(), description="Names of the table's columns, or keys.")
     shares: Shares | None = Field(
-        None, description="Shares of the images of `captions` for val and test, when no row names a split."
+        None,
+        description="Shares of the images of `captions` for val and test, when no row names a split. null: the table names "
+        "them, or the images are in folders train, validation and test.",
     )
     on_bad_row: Literal["fail", "skip"] = Field(
-        "fail", description='Stop at wrong rows, or "skip" them; both list the rows.'
+        "fail",
+        description='Stop at wrong rows, or "skip" them; both list the rows. "skip" gives no notice of what it keeps: '
+        "repeated captions, and file names that are spelled otherwise.",
     )
     limit: int | None = Field(None, ge=1, description="Use only the first images of each split; null uses all.")
 
@@ -59,29 +75,29 @@ class TableConfig(DatasetConfig):
 
 
 class CsvConfig(TableConfig):
-    """Options of data set "csv": a CSV table in UTF-8 with column names in its first line."""
+    """Options of data set "csv": a CSV table in UTF-8, or UTF-16 with its mark, with column names in its first line."""
 
     delimiter: str = Field(",", pattern=r'^[^"\r\n]$', description='Character between columns; "\\t" for TSV.')
 
     @classmethod
-    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
+    def for_files(cls, *, images: Path, captions: Path | None, columns: Mapping[str, Sequence[str]]) -> Self | None:
         """Returns the options for a table whose first line has a delimiter, else None; finds columns by usual names."""
-        from .recognition import csv_options
+        from .proposal import csv_options
 
-        options = csv_options(captions)
-        return None if options is None else cls(images=images, captions=captions, **options)
+        options = csv_options(images, captions, columns)
+        return None if options is None else cls(images=images, **options)
 
 
 class JsonlConfig(TableConfig):
-    """Options of data set "jsonl": UTF-8 lines `{"file": ..., "caption": ...}`, or with a list "captions"."""
+    """Options of data set "jsonl": lines `{"file": ..., "caption": ...}`, or with a list "captions"; or one JSON list."""
 
     @classmethod
-    def for_files(cls, *, images: Path, captions: Path) -> Self | None:
-        """Returns the options for a file whose first line is a JSON object, else None; finds keys by usual names."""
-        from .recognition import jsonl_options
+    def for_files(cls, *, images: Path, captions: Path | None, columns: Mapping[str, Sequence[str]]) -> Self | None:
+        """Returns the options for a file that begins with an object, alone or in a list, else None; finds usual keys."""
+        from .proposal import json_options
 
-        options = jsonl_options(captions)
-        return None if options is None else cls(images=images, captions=captions, **options)
+        options = json_options(images, captions, columns)
+        return None if options is None else cls(images=images, **options)
 
 
 def _example_images(folder: Path) -> list[str]:
@@ -116,7 +132,7 @@ def register_datasets() -> list[Component]:
             name="csv",
             config=CsvConfig,
             target=f"{__name__}.model:CsvDataset",
-            summary="A CSV table with one row per caption and an image folder.",
+            summary="A CSV table, as spreadsheets export it, and an image folder.",
             example=CsvConfig.model_construct(images=Path("images"), captions=Path("captions.csv"), shares=Shares()),
             write_example=_write_csv_example,
         ),
@@ -124,7 +140,7 @@ def register_datasets() -> list[Component]:
             name="jsonl",
             config=JsonlConfig,
             target=f"{__name__}.model:JsonlDataset",
-            summary="JSON lines, each with a file name and its captions, and an image folder.",
+            summary="JSON lines or a JSON list, with file names and captions, and an image folder.",
             example=JsonlConfig.model_construct(
                 images=Path("images"), captions=Path("captions.jsonl"), shares=Shares()
             ),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from ....core.protocols import (
@@ -14,52 +13,52 @@ from ....core.protocols import (
     ImageId,
     Sample,
     listed,
-    missing_files,
     warn_of_repeated_captions,
 )
 from . import CsvConfig, JsonlConfig, TableConfig
-from .rows import NOT_UTF8, Problem, Row, read_csv, read_jsonl
+from .checks import Tables, check, image_id_of
+from .csv_rows import read_csv
+from .json_rows import read_jsonl
+from .rows import NOT_UTF8, Problem
+from .splits import SPLITS, folder_split
 
-_SPLITS = ("train", "val", "test")
 _NUM_SHOWN = 20
 
 
 class _TableDataset:
     """Samples in the order in which the tables first name their images.
 
-    White space within a caption becomes one space. Raises `DataError` with every wrong row and its line: not UTF-8, the
-    wrong number of columns, an empty caption, a missing image file, an image in two splits or under two ids. With
-    `on_bad_row` "skip" it warns (`CapfwWarning`) and leaves these rows out. Warns of repeated captions and keeps them.
+    White space within a caption becomes one space. Raises `DataError` with every wrong column, row and its line: not UTF-8,
+    the wrong number of columns, an empty caption, a missing image file, an unknown split, an image in two splits or under
+    two ids. With `on_bad_row` "skip" it warns (`CapfwWarning`) and leaves these rows out; a wrong column is still an error.
+    Warns of file names that are spelled otherwise and of repeated captions, and keeps both; not with "skip".
     """
 
-    def __init__(self, config: TableConfig, tables: dict[str | None, list[Row | Problem]]) -> None:
-        rows = [(split, row) for split, read in tables.items() for row in read if isinstance(row, Row)]
-        unread = [problem for read in tables.values() for problem in read if isinstance(problem, Problem)]
-        good, refused = _check(rows, missing_files(config.images, {row.file for _, row in rows}), config.images)
-        _report([*unread, *refused], config)
+    def __init__(self, config: TableConfig, tables: Tables) -> None:
+        good, problems, respelled = check(tables, config.images)
         captions: dict[ImageId, list[str]] = {}
-        file_names: dict[ImageId, str] = {}
+        files: dict[ImageId, str] = {}
         splits: dict[ImageId, str | None] = {}
         for row in good:
-            image_id = _image_id(row)
-            captions.setdefault(image_id, []).append(row.caption)
-            file_names[image_id], splits[image_id] = row.file, row.split
-        divided = _divide(splits, config)
+            image_id = image_id_of(row)
+            captions.setdefault(image_id, []).append(row.caption or "")
+            files[image_id], splits[image_id] = row.file or "", row.split
+        samples = {
+            image_id: Sample(image_id, FileSource(config.images / file), tuple(captions[image_id]), file)
+            for image_id, file in files.items()
+        }
+        if config.on_bad_row == "fail":
+            where = ", ".join(str(table) for _, table in _tables(config))
+            if respelled:
+                warnings.warn(f"{where}: {respelled}", CapfwWarning, stacklevel=2)
+            warn_of_repeated_captions(samples.values(), where=where)
+        _report(problems, config)
+        divided = _divide(splits, files, config)
         self._samples = {
-            split: [
-                Sample(
-                    image_id,
-                    FileSource(config.images / file_names[image_id]),
-                    tuple(captions[image_id]),
-                    file_names[image_id],
-                )
-                for image_id in divided[split][: config.limit]
-            ]
-            for split in _SPLITS
+            split: [samples[image_id] for image_id in divided[split][: config.limit]]
+            for split in SPLITS
             if divided.get(split)
         }
-        every = (sample for samples in self._samples.values() for sample in samples)
-        warn_of_repeated_captions(every, where=", ".join(str(table) for _, table in _tables(config)))
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -70,7 +69,7 @@ class _TableDataset:
 
 
 class CsvDataset(_TableDataset):
-    """Samples of CSV tables with one row per caption and the column names in the first line."""
+    """Samples of CSV tables with the column names in the first line."""
 
     def __init__(self, config: CsvConfig) -> None:
         read = {split: list(read_csv(file, config.columns, config.delimiter)) for split, file in _tables(config)}
@@ -78,7 +77,7 @@ class CsvDataset(_TableDataset):
 
 
 class JsonlDataset(_TableDataset):
-    """Samples of files with one JSON object per line, each with one caption or several."""
+    """Samples of files with one JSON object per line, or of one JSON list, each with one caption or several."""
 
     def __init__(self, config: JsonlConfig) -> None:
         super().__init__(config, {split: list(read_jsonl(file, config.columns)) for split, file in _tables(config)})
@@ -90,68 +89,38 @@ def _tables(config: TableConfig) -> list[tuple[str | None, Path]]:
     return [(split, file) for split, file in every if file is not None]
 
 
-def _image_id(row: Row) -> ImageId:
-    return row.file if row.image_id is None else row.image_id
-
-
-def _check(rows: Iterable[tuple[str | None, Row]], missing: set[str], images: Path) -> tuple[list[Row], list[Problem]]:
-    """Returns the right rows with their splits, and the problems of the others.
-
-    Each row comes with the split of its table. All rows of an image must agree with its first row.
-    """
-    good: list[Row] = []
-    problems: list[Problem] = []
-    ids: dict[str, ImageId] = {}
-    files: dict[ImageId, str] = {}
-    splits: dict[ImageId, str | None] = {}
-    for split, row in rows:
-        image_id, its_split = _image_id(row), row.split or split
-        if not row.file:
-            text = "no file name"
-        elif row.file in missing:
-            text = f"no file {row.file} in {images}"
-        elif not row.caption:
-            text = "empty caption"
-        elif its_split not in ((split,) if split else (*_SPLITS, None)):
-            text = f'split "{its_split}" is not {split or "train, val or test"}'
-        elif ids.setdefault(row.file, image_id) != image_id:
-            text = f"{row.file} has image id {ids[row.file]} in an earlier row, {image_id} here"
-        elif files.setdefault(image_id, row.file) != row.file:
-            text = f"image id {image_id} belongs to {files[image_id]} in an earlier row, to {row.file} here"
-        elif splits.setdefault(image_id, its_split) != its_split:
-            text = f"{row.file} is in {splits[image_id] or 'no split'} in an earlier row, in {its_split or 'none'} here"
-        else:
-            good.append(replace(row, split=its_split))
-            continue
-        problems.append(Problem(row.table, row.line, text))
-    return good, problems
-
-
 def _report(problems: list[Problem], config: TableConfig) -> None:
+    """Warns of wrong rows that are left out; raises `DataError` for wrong columns, and for rows that are not left out."""
     if not problems:
         return
     problems.sort(key=lambda problem: (str(problem.table), problem.line))
     tables = list(dict.fromkeys(str(problem.table) for problem in problems))
+    where = ", ".join(tables)
+    of_columns = [problem for problem in problems if problem.is_of_columns]
+    rows = [problem for problem in problems if not problem.is_of_columns]
+    counts = [f"{len(rows)} row{'s are' * (len(rows) > 1) or ' is'} wrong"] * bool(rows)
+    counts = [f"{len(of_columns)} column{'s are' * (len(of_columns) > 1) or ' is'} wrong"] * bool(of_columns) + counts
     lines = [
         f"{problem.table.name + ', ' if len(tables) > 1 else ''}line {problem.line}: {problem.text}"
-        for problem in problems
+        for problem in [*of_columns, *rows]
     ]
-    shown = listed(lines, _NUM_SHOWN, between="\n  ")
-    what = f"{len(problems)} row{'s are' if len(problems) > 1 else ' is'} wrong.\n  {shown}"
-    where = ", ".join(tables)
-    if config.on_bad_row == "skip":
-        warnings.warn(f"{where}: {what}\n  These rows are left out.", CapfwWarning, stacklevel=2)
-    else:
-        is_encoded_otherwise = any(problem.text == NOT_UTF8 for problem in problems)
-        raise DataError(
-            what,
-            where=where,
-            fix="Save the table as UTF-8. " * is_encoded_otherwise
-            + 'Correct the rows, or set /data/on_bad_row to "skip" to leave them out.',
-        )
+    what = f"{', '.join(counts)}.\n  {listed(lines, _NUM_SHOWN, between=chr(10) + '  ')}"
+    if config.on_bad_row == "skip" and not of_columns:
+        warnings.warn(f"{where}: {what}\n  These rows are left out.", CapfwWarning, stacklevel=3)
+        return
+    fixes = []
+    if any(problem.text == NOT_UTF8 for problem in problems):
+        fixes.append("Save the table as UTF-8 (in Excel: CSV UTF-8).")
+    if of_columns:
+        fixes.append("Name the columns in the first line, or set /data/columns (and /data/delimiter of a CSV table).")
+    if rows:
+        fixes.append('Correct the rows, or set /data/on_bad_row to "skip" to leave them out.')
+    raise DataError(what, where=where, fix=" ".join(fixes))
 
 
-def _divide(splits: dict[ImageId, str | None], config: TableConfig) -> dict[str, list[ImageId]]:
+def _divide(
+    splits: dict[ImageId, str | None], files: dict[ImageId, str], config: TableConfig
+) -> dict[str, list[ImageId]]:
     """Returns the ids of each split, in the order of the tables."""
     where = str(config.captions or config.train or config.val or config.test)
     if not splits:
@@ -165,10 +134,13 @@ def _divide(splits: dict[ImageId, str | None], config: TableConfig) -> dict[str,
         )
     if config.shares:
         return config.shares.divide(list(splits), where=where)
+    if without == len(splits):  # then the folders train, val and test count
+        splits = {image_id: folder_split(files[image_id]) for image_id in splits}
+        without = sum(split is None for split in splits.values())
     if without:
         raise DataError(
             f"{without} of {len(splits)} images are in no split.",
             where=where,
             fix='Give every row a "split" (train, val or test), or set /data/shares to {"val": 0.1, "test": 0.1}.',
         )
-    return {split: [image_id for image_id, its in splits.items() if its == split] for split in _SPLITS}
+    return {split: [image_id for image_id, its in splits.items() if its == split] for split in SPLITS}

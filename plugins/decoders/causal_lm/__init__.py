@@ -219,6 +219,7 @@ def register_decoders() -> list[Component]:
             summary="GPT-2: published, local or from scratch; trained whole, by adapters, or frozen.",
             example=Gpt2Config(weights="random", num_layers=1, width=32, num_heads=2, max_positions=128),
             starter=Gpt2Config(weights="gpt2"),
+            needs="a download of about 550 MB",
             is_recommended=True,
             source="GPT-2 (Radford et al., 2019), through transformers; task prompt and prefix as in ClipCap",
         ),

@@ -72,6 +72,7 @@ def register_encoders() -> list[Component]:
             summary="CLIP vision towers of open_clip; projected embedding or patch tokens.",
             example=ClipConfig(model=TINY, weights="random"),
             starter=ClipConfig(model="ViT-B-32", weights="openai"),
+            needs="a download of about 600 MB",
             is_recommended=True,
             source='Radford et al., 2021, "Learning Transferable Visual Models From Natural Language Supervision", '
             "arXiv 2103.00020; open_clip (Ilharco et al., 2021)",

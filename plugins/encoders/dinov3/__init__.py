@@ -106,6 +106,7 @@ def register_encoders() -> list[Component]:
             target=f"{__name__}.model:DinoV3Encoder",
             summary="DINOv3 with the dino.txt head; image embedding, [CLS] or patch tokens.",
             example=DinoV3Config(model_args=TINY, weights="random", image_size=32),
+            needs="Meta's files, which it gives on request",
             source='Siméoni et al., 2025, "DINOv3", arXiv 2508.10104; Jose et al., 2024, "DINOv2 Meets Text", '
             "arXiv 2412.16334",
         )

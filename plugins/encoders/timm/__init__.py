@@ -74,6 +74,7 @@ def register_encoders() -> list[Component]:
             summary="Any timm model; pooled embedding, patch tokens or the grid of a CNN.",
             example=TimmConfig(model="test_vit", weights="random", features="tokens", image_size=32),
             starter=TimmConfig(model="vit_base_patch16_224.augreg_in21k", weights="pretrained"),
+            needs="a download of about 410 MB",
             source="timm (Wightman, 2019), https://github.com/huggingface/pytorch-image-models",
         )
     ]

@@ -78,6 +78,7 @@ def register_encoders() -> list[Component]:
             summary="Vision Transformers of the transformers library; [CLS], pooler output or patch tokens.",
             example=VitConfig(weights="random", architecture=TINY),
             starter=VitConfig(weights="google/vit-base-patch16-224-in21k"),
+            needs="a download of about 350 MB",
             source='Dosovitskiy et al., 2021, "An Image is Worth 16x16 Words", arXiv 2010.11929; '
             "transformers (Wolf et al., 2020)",
         )
