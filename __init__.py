@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .core.comparing import Difference as Difference
+    from .core.comparing import paired_bootstrap as paired_bootstrap
     from .core.engine.captioner import Captioner as Captioner
     from .core.engine.evaluation import Evaluation as Evaluation
     from .core.engine.importing.checkpoints import import_checkpoint as import_checkpoint
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "CapfwError": ".core.errors",
     "Captioner": ".core.engine.captioner",
+    "Difference": ".core.comparing",
     "Evaluation": ".core.engine.evaluation",
     "Registry": ".core.registry",
     "RunResult": ".core.engine.run",
@@ -37,12 +40,14 @@ _PUBLIC = {
     "import_features": ".core.engine.importing.features",
     "load_part": ".core.spec",
     "load_spec": ".core.spec",
+    "paired_bootstrap": ".core.comparing",
     "run": ".core.engine.run",
     "score_files": ".core.scoring",
 }
 __all__ = [
     "CapfwError",
     "Captioner",
+    "Difference",
     "Evaluation",
     "Registry",
     "RunResult",
@@ -53,6 +58,7 @@ __all__ = [
     "import_features",
     "load_part",
     "load_spec",
+    "paired_bootstrap",
     "run",
     "score_files",
 ]

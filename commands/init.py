@@ -15,6 +15,7 @@ from .interview import Interview, printed_notices
 
 if TYPE_CHECKING:
     from ..core.authoring.first_spec import Checked, Wishes
+    from ..core.authoring.from_run import TrainedRun
     from ..core.protocols import Kind
     from ..core.registry import Registry
 
@@ -42,6 +43,13 @@ OUTPUT = Path("spec.json")
 @click.option(
     "--data", metavar="NAME", help="Data set that reads the captions; by default the one that recognizes them."
 )
+@click.option(
+    "--from",
+    "run",
+    type=FOLDER,
+    metavar="RUN",
+    help="Run directory to fine-tune: encoder, mapper, decoder and their weights come from it.",
+)
 @click.option("--encoder", metavar="NAME", help="Image encoder; by default a recommended one.")
 @click.option("--mapper", metavar="NAME", help="Mapper; by default a recommended one that fits the encoder.")
 @click.option("--decoder", metavar="NAME", help="Decoder; by default a recommended one.")
@@ -56,6 +64,7 @@ def init(
     captions: Path | None,
     columns: tuple[str, ...],
     data: str | None,
+    run: Path | None,
     encoder: str | None,
     mapper: str | None,
     decoder: str | None,
@@ -70,6 +79,7 @@ def init(
     files, columns and parts; each answer has a flag. It checks the captions before it writes anything.
     """
     from ..core.authoring.first_spec import Wishes, require_free, write
+    from ..core.authoring.from_run import TrainedRun
     from ..core.spec import parse_override
 
     require_free(output, is_forced=force)
@@ -78,6 +88,9 @@ def init(
     names = {kind: name for kind, name in given.items() if name is not None}
     for kind, name in names.items():
         registry.component(kind, name)  # a wrong name is an error before the first question
+    begins_with = TrainedRun.read(run) if run else None
+    if begins_with:
+        names |= begins_with.names(names, registry)
     settings = dict(map(parse_override, overrides))
     by_role = _by_role(columns)
     is_asking = images is None
@@ -85,7 +98,7 @@ def init(
         if not questions.is_terminal():
             raise click.UsageError("--images must be given: there is no terminal to ask for it.")
         images = questions.ask_for_images()
-    wishes = Wishes(images, captions, run_dir or f"runs/{output.stem}", names, settings, by_role)
+    wishes = Wishes(images, captions, run_dir or f"runs/{output.stem}", names, settings, by_role, begins_with)
     flags = {
         "--run-dir": run_dir,
         "--output": None if output == OUTPUT else str(output),
@@ -95,12 +108,14 @@ def init(
     try:
         with printed_notices():
             raw, checked = interview.settle()
+        for notice in begins_with.notices(checked.data.training_captions, registry) if begins_with else ():
+            click.echo(f"Note: {notice}", err=True)
         write(raw, registry, output, is_forced=force)
     except (Exception, KeyboardInterrupt):
         if interview.is_asking:  # the answers are not lost
             _print_command("Your answers so far, as a command", interview.wishes, flags)
         raise
-    _print_summary(raw, checked, registry, output)
+    _print_summary(raw, checked, registry, output, begins_with)
     if interview.is_asking:
         _print_command("The same without questions", interview.wishes, flags)
 
@@ -120,7 +135,9 @@ def _print_command(title: str, wishes: Wishes, flags: dict[str, str | None]) -> 
     click.echo(f"{title}:\n  {questions.as_command(wishes, flags)}", err=True)
 
 
-def _print_summary(raw: dict[str, Any], checked: Checked, registry: Registry, output: Path) -> None:
+def _print_summary(
+    raw: dict[str, Any], checked: Checked, registry: Registry, output: Path, begins_with: TrainedRun | None
+) -> None:
     from ..core.authoring.first_spec import SCHEMA_FILE
 
     splits = ", ".join(f"{split} {count}" for split, count in checked.data.num_images.items())
@@ -131,10 +148,17 @@ def _print_summary(raw: dict[str, Any], checked: Checked, registry: Registry, ou
     click.echo(f"  data     {checked.spec.data.name}: {checked.data.num_captions} captions, {each}; images: {splits}")
     for part in (checked.spec.encoder, checked.spec.mapper, checked.spec.decoder):
         options = {key: value for key, value in raw[part.kind].items() if key != "name"}
-        others = ", ".join(c.name for c in registry.components(part.kind) if c.name != part.name)
+        known = () if begins_with else registry.components(part.kind)
+        others = ", ".join(c.name for c in known if c.name != part.name)
         click.echo(
             f"  {part.kind:<8} {part.name} {json.dumps(options)}"
             + f"  (--{part.kind} also takes {others})" * bool(others)
+        )
+    if begins_with:
+        train, path = checked.spec.train, begins_with.path
+        click.echo(f"  from     {path}: these parts with the weights of step {begins_with.step}, and how to generate")
+        click.echo(
+            f"  train    {train.epochs} epochs, peak learning rate {train.lr:g} (the run's: {begins_with.rate:g})"
         )
     click.echo("It opened no images and read no weights; published weights are downloaded on first use. Next:")
     click.echo(f"  capfw validate {output}\n  capfw run {output}")

@@ -82,7 +82,10 @@ def as_command(wishes: Wishes, flags: Mapping[str, str | None]) -> str:
     words += [
         word for role, names in wishes.columns.items() for name in names for word in ("--column", f"{role}={name}")
     ]
+    words += ["--from", str(wishes.begins_with.path)] if wishes.begins_with else []
     for kind, name in wishes.names.items():
+        if wishes.begins_with and kind != "dataset":
+            continue  # the run has these parts
         words += ["--data" if kind == "dataset" else f"--{kind}", name]
     words += [word for flag, value in flags.items() if value is not None for word in (flag, value) if word]
     words += [word for place, value in wishes.overrides.items() for word in ("--set", f"{place}={_as_value(value)}")]

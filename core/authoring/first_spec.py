@@ -27,6 +27,7 @@ from ..registry import Registry
 from ..spec import Part, RunSpec, load_part, load_spec
 from ..spec.document import override
 from ..spec.schema import json_schema
+from .from_run import TrainedRun
 
 SCHEMA_FILE = "capfw.schema.json"
 _COLUMNS = "/data/columns/"
@@ -37,7 +38,8 @@ class Wishes:
     """The user's choices for a first spec. `names` holds the chosen components; the others are proposed.
 
     `captions` is None if they are inside the folder of the images. `overrides` maps JSON pointers to values, as `--set`
-    does. `columns` maps the role of a column ("file", "caption", ...) to the names that the user gives it.
+    does. `columns` maps the role of a column ("file", "caption", ...) to the names that the user gives it. The parts and
+    the weights come from `begins_with`, if it is given.
     """
 
     images: Path
@@ -46,6 +48,7 @@ class Wishes:
     names: Mapping[Kind, str] = field(default_factory=dict)
     overrides: Mapping[str, object] = field(default_factory=dict)
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    begins_with: TrainedRun | None = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class CheckedData:
-    """A data set that can be trained on: images per split, captions of all, fewest and most captions of an image."""
+    """A data set that can be trained on: images per split, captions of all, fewest and most captions of an image.
+
+    training_captions: the captions of the training images.
+    """
 
     num_images: Mapping[str, int]
     num_captions: int
     captions_per_image: tuple[int, int]
+    training_captions: Sequence[str]
 
 
 class NoCaptionsInside(DataError):
@@ -77,15 +84,26 @@ def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
     overrides that do not fit. `UnclearColumns` and `NoCaptionsInside` are errors that an answer of the user can mend.
     """
     component, config = _recognize(wishes, registry)
-    raw: dict[str, Any] = {
+    begun: dict[str, Any] = {
         "$schema": f"./{SCHEMA_FILE}",
         "capfw": 1,
         "data": _section(component, config, folder),
+    }
+    ended = {
+        "metrics": [_started(c, folder) for c in registry.components("metric") if c.is_recommended],
+        "run_dir": wishes.run_dir,
+    }
+    if run := wishes.begins_with:
+        raw = {**begun, **run.sections(_relative(run.path.resolve(), folder)), **ended}
+        _override(raw, wishes.overrides)
+        run.require_same_parts(raw)
+        return raw
+    raw = {
+        **begun,
         "encoder": _started(propose(registry, "encoder", wishes.names), folder),
         "mapper": {},
         "decoder": _started(propose(registry, "decoder", wishes.names), folder),
-        "metrics": [_started(c, folder) for c in registry.components("metric") if c.is_recommended],
-        "run_dir": wishes.run_dir,
+        **ended,
     }
     _override(raw, {place: value for place, value in wishes.overrides.items() if not place.startswith("/mapper")})
     emitted = _emitted_features(raw["encoder"], registry, folder)
@@ -138,6 +156,7 @@ def _examine(part: Part) -> CheckedData:
         {split: len(each) for split, each in samples.items()},
         sum(counts),
         (min(counts), max(counts)),
+        [reference for sample in samples["train"] for reference in sample.references],
     )
 
 

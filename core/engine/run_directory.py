@@ -12,16 +12,15 @@ from pathlib import Path, PurePath
 
 from filelock import FileLock, Timeout
 
-from ..errors import RequestError, RunError
+from ..errors import RunError
 from ..protocols import Sample
 from ..registry import Registry, changed_code
 from ..spec import RunSpec
 from ..spec.provenance import ENVIRONMENT
+from ..spec.trained import FORMAT, require_format, require_trained
 from .atomic import write_json
 from .checkpoint import Best, Checkpoints
 
-FORMAT = 2
-"""The format of run directories. It rises when capfw can no longer read the older one."""
 # These options change where or how fast a run works, but not its results: a run may continue with other values.
 _FREE = ("/$schema", "/description", "/run_dir", "/features/store", "/features/num_workers", "/train/save_every_steps")
 _LIBRARIES = (
@@ -85,7 +84,7 @@ class RunDirectory:
         if not file.is_file():
             self._begin(wanted)
             return False
-        self.require_format()
+        require_format(self.path)
         differing = [p for p in _differences(json.loads(file.read_text()), wanted, "") if not p.startswith(_FREE)]
         if differing and "features" not in self.environment and self.checkpoints.last() is None:
             shutil.rmtree(self.assets, ignore_errors=True)
@@ -110,16 +109,6 @@ class RunDirectory:
         self.record(format=FORMAT)
         write_json(self.path / "spec.json", wanted)
 
-    def require_format(self) -> None:
-        """Raises `RequestError` for a run directory that another version of capfw wrote in another form."""
-        found = self.environment.get("format", 1)
-        if found != FORMAT:
-            raise RequestError(
-                f"this run directory has format {found}, and this version of capfw reads format {FORMAT}.",
-                where=str(self.path),
-                fix="Train again in another /run_dir, or use the version of capfw in its environment.json.",
-            )
-
     def _may_be_longer(self, spec: RunSpec) -> bool:
         """Whether the run has had all its epochs, and the spec asks for more."""
         before = int(json.loads((self.path / "spec.json").read_text())["train"]["epochs"])
@@ -139,13 +128,9 @@ class RunDirectory:
 
     def best_checkpoint(self) -> Best:
         """The best checkpoint. Raises `RequestError` where there is none, before the first evaluation."""
+        require_trained(self.path)
         best = self.checkpoints.best()
-        if best is None:
-            raise RequestError(
-                "this run is not trained yet.",
-                where=str(self.path),
-                fix=f"Finish it first: capfw run {self.path / 'spec.json'}",
-            )
+        assert best is not None, "it was just found"
         return best
 
     @property
@@ -199,16 +184,8 @@ class RunDirectory:
 
 def open_run(path: Path | str) -> RunDirectory:
     """The directory of a trained run. Raises `RequestError` where there is no run, or where it is not trained."""
-    directory = RunDirectory(Path(path))
-    if not (directory.path / "spec.json").is_file():
-        raise RequestError(
-            "this is not a run directory: it has no spec.json.",
-            where=str(path),
-            fix="Name the folder that `capfw run` wrote (/run_dir in the spec).",
-        )
-    directory.require_format()
-    directory.best_checkpoint()
-    return directory
+    require_trained(Path(path))
+    return RunDirectory(Path(path))
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ reading any weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -41,6 +41,10 @@ class MapperConfig(ComponentConfig):
 
 class DecoderConfig(ComponentConfig):
     """Options of a decoder."""
+
+    def unknown_words(self, captions: Iterable[str], *, assets: Path) -> Mapping[str, int]:
+        """The words of `captions` that a decoder with these `assets` cannot write, with their counts. By default none."""
+        return {}
 
 
 class MetricConfig(ComponentConfig):

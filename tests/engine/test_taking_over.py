@@ -94,3 +94,22 @@ def test_an_encoder_with_other_random_weights_is_not_the_same_encoder(tiny: Writ
     log = (spec.run_dir / "log.jsonl").read_text()
     assert "not copied: the encoder, whose weights differ" in log
     assert "not copied: the mapper, because the encoder or decoder beside it differs" in log
+
+
+@pytest.mark.parametrize("lora", [None, {"rank": 2}], ids=["whole", "lora"])
+def test_the_second_run_begins_where_the_first_ended(tiny: Write, registry: Registry, lora: object) -> None:
+    if lora:
+        pytest.importorskip("peft", reason="needs the extra capfw[lora]")
+    decoder = {**json.loads(tiny().read_text())["decoder"], "lora": lora}
+    first = _first(tiny, registry, decoder=decoder, train={"epochs": 6, "lr": 0.03})
+    written = json.loads((first / "candidates/test.json").read_text())
+    file = tiny(decoder=decoder, train={"from": str(first), "epochs": 1, "lr": 1e-12})
+    second = run(load_spec(file, registry=registry), registry=registry).run_dir
+    shutil.rmtree(first)
+    assert "starting from encoder, mapper, decoder of" in (second / "log.jsonl").read_text()
+    assert json.loads((second / "candidates/test.json").read_text()) == written
+    begun, ended = load_file(second / "assets/start.safetensors"), load_file(*second.glob("checkpoints/*/weights.*"))
+    trained = {name for name in ended if name.startswith("decoder.")}
+    assert trained
+    assert all(("lora_" in name) is bool(lora) for name in trained)
+    assert all(ended[name].allclose(begun[name], atol=1e-6) for name in trained)

@@ -27,11 +27,12 @@ from ...registry import Registry
 from ...spec import RunSpec, load_spec
 from ...spec.document import override
 from ...spec.problems import pointer
+from ...spec.trained import FORMAT
 from ..assembling import mark_prepared
 from ..atomic import write_json
 from ..build import build_decoder, build_encoder, build_model, prepare_assets, trains_whole_decoder
 from ..checkpoint import Checkpoints
-from ..run_directory import FORMAT, RunDirectory, providers, versions
+from ..run_directory import RunDirectory, providers, versions
 
 FoundT = TypeVar("FoundT")
 

@@ -6,6 +6,8 @@ Both share one implementation (model.py). They differ in the options that descri
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator
@@ -103,6 +105,14 @@ class LanguageModelConfig(DecoderConfig):
     @classmethod
     def _with_vocabulary(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
         return _only_with(info, "tokenizer", "from-captions", value, _VOCABULARY[str(info.field_name)])
+
+    def unknown_words(self, captions: Iterable[str], *, assets: Path) -> Mapping[str, int]:
+        """Returns the words that the vocabulary learned by an earlier run lacks; a published tokenizer lacks none."""
+        if self.tokenizer != "from-captions":
+            return {}
+        from .unknown import count_unknown_words  # its library is loaded here: this half stays light
+
+        return count_unknown_words(captions, assets / "tokenizer.json")
 
     @abstractmethod
     def random_architecture(self) -> dict[str, JsonValue]:
