@@ -103,7 +103,7 @@ def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> 
         return None
     evaluation = evaluate_best(run, model, metrics, inputs, texts, split)
     if run.is_main:
-        write_report(run.directory, run.spec, evaluation, inputs[split].samples)
+        write_report(run.directory, run.spec, evaluation, splits)
     run.record(finished_at=datetime.now().astimezone().isoformat(timespec="seconds"))
     run.wait()
     return evaluation
