@@ -14,11 +14,24 @@ if TYPE_CHECKING:
     from ..core.spec import RunSpec
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
+
+
+def _well_formed(_: click.Context, __: click.Parameter, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuses an override without a value before click complains of the value in the next word."""
+    if overrides:
+        from ..core.spec import parse_override
+
+        for each in overrides:
+            parse_override(each)
+    return overrides
+
+
 SET = click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="POINTER=VALUE",
+    callback=_well_formed,
     help="Override a value of the spec (/train/epochs=1); repeatable.",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -36,7 +49,7 @@ def load(ctx: click.Context, spec: Path, overrides: Sequence[str]) -> tuple[RunS
     from ..core.spec import load_spec, parse_override
 
     registry = registry_of(ctx)
-    return load_spec(spec, registry=registry, overrides=dict(map(parse_override, overrides))), registry
+    return load_spec(spec, registry=registry, overrides=list(map(parse_override, overrides))), registry
 
 
 def print_scores(title: str, scores: Mapping[str, float]) -> None:

@@ -38,7 +38,7 @@ def checkpoint(
     """
     from ..core.spec import parse_override
 
-    changes = dict(map(parse_override, overrides))
+    changes = list(map(parse_override, overrides))
     registry = registry_of(ctx)
     from ..core.engine.importing.checkpoints import import_checkpoint
 

@@ -67,7 +67,7 @@ def init(
         _ask_for_names(registry, names)
     assert images is not None
     assert captions is not None
-    wishes = Wishes(images, captions, run_dir or f"runs/{output.stem}", names, dict(map(parse_override, overrides)))
+    wishes = Wishes(images, captions, run_dir or f"runs/{output.stem}", names, tuple(map(parse_override, overrides)))
     raw = draft(wishes, registry, output.parent)
     checked = _check(raw, registry, output, is_asking=is_asking)
     write(raw, registry, output, is_forced=force)

@@ -25,7 +25,7 @@ from ..protocols import (
     narrowed,
 )
 from ..registry import Registry
-from ..spec import RunSpec, load_spec
+from ..spec import Overrides, RunSpec, load_spec, pairs_of
 from ..spec.document import override
 from ..spec.schema import json_schema
 
@@ -36,14 +36,14 @@ SCHEMA_FILE = "capfw.schema.json"
 class Wishes:
     """The user's choices for a first spec. `names` holds the chosen components; the others are proposed.
 
-    `overrides` maps JSON pointers to values, as `--set` does.
+    `overrides` has JSON pointers with values, as `--set` does.
     """
 
     images: Path
     captions: Path
     run_dir: str
     names: Mapping[Kind, str] = field(default_factory=dict)
-    overrides: Mapping[str, object] = field(default_factory=dict)
+    overrides: Overrides = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
     overrides that do not fit.
     """
     component, config = _recognize(wishes, registry)
+    overrides = pairs_of(wishes.overrides)
     raw: dict[str, Any] = {
         "$schema": f"./{SCHEMA_FILE}",
         "capfw": 1,
@@ -74,10 +75,10 @@ def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
         "metrics": [_started(c, folder) for c in registry.components("metric") if c.is_recommended],
         "run_dir": wishes.run_dir,
     }
-    _override(raw, {place: value for place, value in wishes.overrides.items() if not place.startswith("/mapper")})
+    _override(raw, [each for each in overrides if not each[0].startswith("/mapper")])
     emitted = _emitted_features(raw["encoder"], registry, folder)
     raw["mapper"] = _started(propose(registry, "mapper", wishes.names, emitted), folder)
-    _override(raw, {place: value for place, value in wishes.overrides.items() if place.startswith("/mapper")})
+    _override(raw, [each for each in overrides if each[0].startswith("/mapper")])
     return raw
 
 
@@ -208,8 +209,8 @@ def _relative(path: Path, folder: Path) -> str:
     return str(path) if shared == Path(shared.anchor) else Path(os.path.relpath(path, folder.resolve())).as_posix()
 
 
-def _override(raw: dict[str, Any], overrides: Mapping[str, object]) -> None:
-    problems: list[Problem] = [p for place, value in overrides.items() for p in override(raw, place, value)]
+def _override(raw: dict[str, Any], overrides: Overrides) -> None:
+    problems: list[Problem] = [p for place, value in pairs_of(overrides) for p in override(raw, place, value)]
     if problems:
         raise SpecError(problems, source="--set")
 
