@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from ..core.protocols import Kind
     from ..core.registry import Registry
     from ..core.spec import RunSpec
 
@@ -35,6 +36,20 @@ SET = click.option(
     help="Override a value of the spec (/train/epochs=1); repeatable.",
 )
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def component_names(*kinds: Kind) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Completes the name of a component of these kinds, of all kinds by default, in a shell."""
+
+    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+        from ..core.protocols import KINDS
+        from ..core.registry import Registry
+
+        registry = Registry.discover()
+        names = {component.name for kind in kinds or KINDS for component in registry.components(kind)}
+        return sorted(name for name in names if name.startswith(begun))
+
+    return complete
 
 
 def registry_of(ctx: click.Context) -> Registry:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .arguments import SET, registry_of
+from .arguments import SET, component_names, registry_of
 
 if TYPE_CHECKING:
     from ..core.authoring.first_spec import Checked
@@ -24,11 +24,29 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--images", type=FOLDER, help="Folder of your images.")
 @click.option("--captions", type=FILE, help="Your captions: CSV, TSV, JSON lines, COCO's or Karpathy's JSON.")
 @click.option(
-    "--data", metavar="NAME", help="Data set that reads the captions; by default the one that recognizes them."
+    "--data",
+    metavar="NAME",
+    shell_complete=component_names("dataset"),
+    help="Data set that reads the captions; by default the one that recognizes them.",
 )
-@click.option("--encoder", metavar="NAME", help="Image encoder; by default a recommended one.")
-@click.option("--mapper", metavar="NAME", help="Mapper; by default a recommended one that fits the encoder.")
-@click.option("--decoder", metavar="NAME", help="Decoder; by default a recommended one.")
+@click.option(
+    "--encoder",
+    metavar="NAME",
+    shell_complete=component_names("encoder"),
+    help="Image encoder; by default a recommended one.",
+)
+@click.option(
+    "--mapper",
+    metavar="NAME",
+    shell_complete=component_names("mapper"),
+    help="Mapper; by default a recommended one that fits the encoder.",
+)
+@click.option(
+    "--decoder",
+    metavar="NAME",
+    shell_complete=component_names("decoder"),
+    help="Decoder; by default a recommended one.",
+)
 @click.option("--run-dir", help="Run directory, relative to the spec; by default runs/ and the name of the spec.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("spec.json"), show_default=True, help="Spec to write."
