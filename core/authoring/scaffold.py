@@ -103,13 +103,12 @@ def _render(names: PluginNames, kind: PluginKind) -> dict[Path, str]:
 
     from ..protocols import KINDS
 
-    is_logger = kind == "logger"
     values = {
         **vars(names),
         "kind": kind,
-        "kind_in_words": "A logger" if is_logger else KINDS[kind].with_article,
-        "entry_point": f"{names.package}:logger" if is_logger else names.package,
-        "registered": "this object" if is_logger else "this module, the light half,",
+        "kind_in_words": "A logger" if kind == "logger" else KINDS[kind].with_article,
+        "entry_point": f"{names.package}:logger" if kind == "logger" else names.package,
+        "registered": "this object" if kind == "logger" else "this module, the light half,",
         "capfw_version": version("capfw"),
     }
     roots = (_TEMPLATES / "common", _TEMPLATES / kind)
