@@ -6,11 +6,14 @@ from pathlib import Path
 
 import click
 
-from .arguments import SET, SPEC, load, registry_of
+from .arguments import SET, SPEC, component_names, load, registry_of
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
 FORMAT = click.option(
-    "--format", "format_name", help="Importer (`capfw plugins` lists them); by default, the one that recognises FILE."
+    "--format",
+    "format_name",
+    shell_complete=component_names("importer"),
+    help="Importer (`capfw plugins` lists them); by default, the one that recognises FILE.",
 )
 
 
@@ -38,7 +41,7 @@ def checkpoint(
     """
     from ..core.spec import parse_override
 
-    changes = dict(map(parse_override, overrides))
+    changes = list(map(parse_override, overrides))
     registry = registry_of(ctx)
     from ..core.engine.importing.checkpoints import import_checkpoint
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import questions
-from .arguments import SET, registry_of
+from .arguments import SET, component_names, registry_of
 from .interview import Interview, printed_notices
 
 if TYPE_CHECKING:
@@ -41,7 +41,28 @@ OUTPUT = Path("spec.json")
     "for several columns of captions too.",
 )
 @click.option(
-    "--data", metavar="NAME", help="Data set that reads the captions; by default the one that recognizes them."
+    "--data",
+    metavar="NAME",
+    shell_complete=component_names("dataset"),
+    help="Data set that reads the captions; by default the one that recognizes them.",
+)
+@click.option(
+    "--encoder",
+    metavar="NAME",
+    shell_complete=component_names("encoder"),
+    help="Image encoder; by default a recommended one.",
+)
+@click.option(
+    "--mapper",
+    metavar="NAME",
+    shell_complete=component_names("mapper"),
+    help="Mapper; by default a recommended one that fits the encoder.",
+)
+@click.option(
+    "--decoder",
+    metavar="NAME",
+    shell_complete=component_names("decoder"),
+    help="Decoder; by default a recommended one.",
 )
 @click.option(
     "--from",
@@ -50,9 +71,6 @@ OUTPUT = Path("spec.json")
     metavar="RUN",
     help="Run directory to fine-tune: encoder, mapper, decoder and their weights come from it.",
 )
-@click.option("--encoder", metavar="NAME", help="Image encoder; by default a recommended one.")
-@click.option("--mapper", metavar="NAME", help="Mapper; by default a recommended one that fits the encoder.")
-@click.option("--decoder", metavar="NAME", help="Decoder; by default a recommended one.")
 @click.option("--run-dir", help="Run directory, relative to the spec; by default runs/ and the name of the spec.")
 @click.option("--output", type=click.Path(path_type=Path), default=OUTPUT, show_default=True, help="Spec to write.")
 @click.option("--force", is_flag=True, help="Overwrite an existing spec.")
@@ -91,7 +109,7 @@ def init(
     begins_with = TrainedRun.read(run) if run else None
     if begins_with:
         names |= begins_with.names(names, registry)
-    settings = dict(map(parse_override, overrides))
+    settings = tuple(map(parse_override, overrides))
     by_role = _by_role(columns)
     is_asking = images is None
     if images is None:

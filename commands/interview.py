@@ -85,6 +85,7 @@ class Interview:
         """
         from ..core.authoring.first_spec import check_data
         from ..core.errors import DataError
+        from ..core.spec import pairs_of
 
         if not (self._asks_for_parts or self._skips(raw)):
             return False  # the check of the whole spec reports everything
@@ -101,7 +102,7 @@ class Interview:
             if not questions.ask_to_leave_out():
                 click.echo(f"{self._output} was not written.", err=True)
                 raise click.exceptions.Exit(2) from None
-            self._answer(overrides={**self.wishes.overrides, SKIP: "skip"})
+            self._answer(overrides=[*pairs_of(self.wishes.overrides), (SKIP, "skip")])
             raw["data"]["on_bad_row"] = "skip"
         return True
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import AS_JSON, registry_of
+from .arguments import AS_JSON, component_names, registry_of
 
 if TYPE_CHECKING:
     from ..core.conformance import CheckResult
@@ -52,7 +52,7 @@ def _indented(cause: str) -> str:
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", shell_complete=component_names())
 @AS_JSON
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
@@ -84,7 +84,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", shell_complete=component_names())
 @AS_JSON
 @click.pass_context
 def check(ctx: click.Context, name: str, as_json: bool) -> None:

@@ -77,6 +77,8 @@ def ask_to_leave_out() -> bool:
 
 def as_command(wishes: Wishes, flags: Mapping[str, str | None]) -> str:
     """The command that states these wishes by flags alone. `flags` are other flags; None leaves one out."""
+    from ..core.spec import pairs_of
+
     words = ["capfw", "init", "--images", str(wishes.images)]
     words += ["--captions", str(wishes.captions)] if wishes.captions else []
     words += [
@@ -88,7 +90,7 @@ def as_command(wishes: Wishes, flags: Mapping[str, str | None]) -> str:
             continue  # the run has these parts
         words += ["--data" if kind == "dataset" else f"--{kind}", name]
     words += [word for flag, value in flags.items() if value is not None for word in (flag, value) if word]
-    words += [word for place, value in wishes.overrides.items() for word in ("--set", f"{place}={_as_value(value)}")]
+    words += [word for place, value in pairs_of(wishes.overrides) for word in ("--set", f"{place}={_as_value(value)}")]
     return shlex.join(words)
 
 

@@ -94,7 +94,7 @@ def evaluate(
     """
     from ..core.spec import parse_override
 
-    changes = dict(map(parse_override, overrides))
+    changes = list(map(parse_override, overrides))
     from ..core.engine.observing.progress import ProgressDisplay
     from ..core.engine.run import evaluate_run
 

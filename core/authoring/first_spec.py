@@ -24,7 +24,7 @@ from ..protocols import (
     narrowed,
 )
 from ..registry import Registry
-from ..spec import Part, RunSpec, load_part, load_spec
+from ..spec import Overrides, Part, RunSpec, load_part, load_spec, pairs_of
 from ..spec.document import override
 from ..spec.schema import json_schema
 from .from_run import TrainedRun
@@ -37,7 +37,7 @@ _COLUMNS = "/data/columns/"
 class Wishes:
     """The user's choices for a first spec. `names` holds the chosen components; the others are proposed.
 
-    `captions` is None if they are inside the folder of the images. `overrides` maps JSON pointers to values, as `--set`
+    `captions` is None if they are inside the folder of the images. `overrides` has JSON pointers with values, as `--set`
     does. `columns` maps the role of a column ("file", "caption", ...) to the names that the user gives it. The parts and
     the weights come from `begins_with`, if it is given.
     """
@@ -46,7 +46,7 @@ class Wishes:
     captions: Path | None
     run_dir: str
     names: Mapping[Kind, str] = field(default_factory=dict)
-    overrides: Mapping[str, object] = field(default_factory=dict)
+    overrides: Overrides = ()
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     begins_with: TrainedRun | None = None
 
@@ -84,6 +84,7 @@ def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
     overrides that do not fit. `UnclearColumns` and `NoCaptionsInside` are errors that an answer of the user can mend.
     """
     component, config = _recognize(wishes, registry)
+    overrides = pairs_of(wishes.overrides)
     begun: dict[str, Any] = {
         "$schema": f"./{SCHEMA_FILE}",
         "capfw": 1,
@@ -105,10 +106,10 @@ def draft(wishes: Wishes, registry: Registry, folder: Path) -> dict[str, Any]:
         "decoder": _started(propose(registry, "decoder", wishes.names), folder),
         **ended,
     }
-    _override(raw, {place: value for place, value in wishes.overrides.items() if not place.startswith("/mapper")})
+    _override(raw, [each for each in overrides if not each[0].startswith("/mapper")])
     emitted = _emitted_features(raw["encoder"], registry, folder)
     raw["mapper"] = _started(propose(registry, "mapper", wishes.names, emitted), folder)
-    _override(raw, {place: value for place, value in wishes.overrides.items() if place.startswith("/mapper")})
+    _override(raw, [each for each in overrides if each[0].startswith("/mapper")])
     return raw
 
 
@@ -203,7 +204,7 @@ def _recognize(wishes: Wishes, registry: Registry) -> tuple[Component, Component
     named = wishes.names.get("dataset")
     asked = [registry.component("dataset", named)] if named else registry.components("dataset")
     images, captions = wishes.images.resolve(), wishes.captions.resolve() if wishes.captions else None
-    columns = {**_columns_in(wishes.overrides), **wishes.columns}
+    columns = {**_columns_in(pairs_of(wishes.overrides)), **wishes.columns}
     found, failed = [], []
     for component in asked:
         options = narrowed(component.example, DatasetConfig)
@@ -233,9 +234,9 @@ def _recognize(wishes: Wishes, registry: Registry) -> tuple[Component, Component
     )
 
 
-def _columns_in(overrides: Mapping[str, object]) -> dict[str, Sequence[str]]:
+def _columns_in(overrides: Sequence[tuple[str, object]]) -> dict[str, Sequence[str]]:
     """The columns that `--set /data/columns/ROLE=NAME` names: recognition needs them too."""
-    named = {place.removeprefix(_COLUMNS): value for place, value in overrides.items() if place.startswith(_COLUMNS)}
+    named = {place.removeprefix(_COLUMNS): value for place, value in overrides if place.startswith(_COLUMNS)}
     return {role: [value] if isinstance(value, str) else value for role, value in named.items() if _are_names(value)}
 
 
@@ -265,8 +266,8 @@ def _relative(path: Path, folder: Path) -> str:
     return str(path) if shared == Path(shared.anchor) else Path(os.path.relpath(path, folder.resolve())).as_posix()
 
 
-def _override(raw: dict[str, Any], overrides: Mapping[str, object]) -> None:
-    problems: list[Problem] = [p for place, value in overrides.items() for p in override(raw, place, value)]
+def _override(raw: dict[str, Any], overrides: Overrides) -> None:
+    problems: list[Problem] = [p for place, value in pairs_of(overrides) for p in override(raw, place, value)]
     if problems:
         raise SpecError(problems, source="--set")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import PluginError, choices
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).with_name("templates") / "plugin"
 PLUGIN_KINDS = tuple(sorted(folder.name for folder in _TEMPLATES.iterdir() if folder.name != "common"))
-"""The kinds with a template."""
+"""The kinds of plugin with a template: every kind of component, and "logger", which has hooks for events only."""
+PluginKind: TypeAlias = "Kind | Literal['logger']"
 _SUFFIX = ".template"  # so that no tool treats a template as a module
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PREFIX = "capfw-"
@@ -65,7 +66,7 @@ class NewPlugin:
     files: tuple[Path, ...]
 
 
-def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Path | None = None) -> NewPlugin:
+def new_plugin(distribution: str, kind: PluginKind, *, registry: Registry, output: Path | None = None) -> NewPlugin:
     """Writes the package into the folder `distribution` in `output`, by default the working directory.
 
     Raises `PluginError`, and writes nothing, for a bad or taken name, an unknown kind, or a folder that exists.
@@ -77,7 +78,7 @@ def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Pat
     folder = (output or Path()).resolve() / distribution
     contents = _render(names, kind)
     _require_free_class_names(names, contents)
-    _require_free_names(names, kind, registry)
+    _require_free_names(names, contents, registry)
     try:
         folder.mkdir(parents=True)
     except FileExistsError as err:
@@ -93,21 +94,34 @@ def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Pat
     return NewPlugin(folder, names, tuple(folder / file for file in contents))
 
 
-def _render(names: PluginNames, kind: Kind) -> dict[Path, str]:
-    """Text by path in the package. PACKAGE and COMPONENT in a template's path are replaced by names."""
+def _render(names: PluginNames, kind: PluginKind) -> dict[Path, str]:
+    """Text by path in the package. PACKAGE and COMPONENT in a template's path are replaced by names.
+
+    A template of the kind takes the place of the common one of the same path.
+    """
     from importlib.metadata import version
 
     from ..protocols import KINDS
 
-    values = {**vars(names), "kind": kind, "kind_in_words": KINDS[kind].with_article, "capfw_version": version("capfw")}
+    values = {
+        **vars(names),
+        "kind": kind,
+        "kind_in_words": "A logger" if kind == "logger" else KINDS[kind].with_article,
+        "entry_point": f"{names.package}:logger" if kind == "logger" else names.package,
+        "registered": "this object" if kind == "logger" else "this module, the light half,",
+        "capfw_version": version("capfw"),
+    }
+    roots = (_TEMPLATES / "common", _TEMPLATES / kind)
+    templates = {
+        file.relative_to(root).as_posix(): file for root in roots for file in sorted(root.rglob(f"*{_SUFFIX}"))
+    }
     contents = {}
-    for root in (_TEMPLATES / "common", _TEMPLATES / kind):
-        for template in sorted(root.rglob(f"*{_SUFFIX}")):
-            path = template.relative_to(root).as_posix().removesuffix(_SUFFIX)
-            path = path.replace("PACKAGE", names.package).replace("COMPONENT", names.component.replace("-", "_"))
-            if Path(path) in contents:
-                raise _is_taken(names, f"the file {path}, which every plugin has")
-            contents[Path(path)] = Template(template.read_text(encoding="utf-8")).substitute(values)
+    for place, template in templates.items():
+        path = place.removesuffix(_SUFFIX).replace("PACKAGE", names.package)
+        path = path.replace("COMPONENT", names.component.replace("-", "_"))
+        if Path(path) in contents:
+            raise _is_taken(names, f"the file {path}, which every plugin has")
+        contents[Path(path)] = Template(template.read_text(encoding="utf-8")).substitute(values)
     return contents
 
 
@@ -128,9 +142,14 @@ def _is_taken(names: PluginNames, what: str) -> PluginError:
     return PluginError(f'"{names.component}" would create {what}.', where="NAME", fix=fix)
 
 
-def _require_free_names(names: PluginNames, kind: Kind, registry: Registry) -> None:
+def _require_free_names(names: PluginNames, contents: dict[Path, str], registry: Registry) -> None:
     """Raises `PluginError` if an installed plugin or package already has one of the names."""
-    if plugin := registry.provider(kind, names.component):
+    from ..protocols import KINDS
+
+    for kind, row in KINDS.items():
+        plugin = registry.provider(kind, names.component)
+        if plugin is None or not any(f"def {row.hook}(" in text for text in contents.values()):
+            continue
         raise PluginError(
             f'the {kind} name "{names.component}" is taken by plugin "{plugin.name}" of '
             f"{plugin.distribution or 'no package'}: with both installed, neither could be used.",

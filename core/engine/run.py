@@ -24,7 +24,7 @@ import torch
 from ..errors import RequestError, suggestion
 from ..protocols import RunEnded, RunStarted, Sample
 from ..registry import Registry
-from ..spec import RunSpec, load_spec
+from ..spec import Overrides, RunSpec, load_spec, pairs_of
 from .assembling import assemble, fingerprints_of, loaded_best
 from .build import build_metrics, build_objective
 from .context import fit_context
@@ -103,7 +103,7 @@ def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> 
         return None
     evaluation = evaluate_best(run, model, metrics, inputs, texts, split)
     if run.is_main:
-        write_report(run.directory, run.spec, evaluation, inputs[split].samples)
+        write_report(run.directory, run.spec, evaluation, splits)
     run.record(finished_at=datetime.now().astimezone().isoformat(timespec="seconds"))
     run.wait()
     return evaluation
@@ -152,7 +152,7 @@ def evaluate_run(
     run_dir: Path | str,
     split: str | None = None,
     *,
-    overrides: Mapping[str, object] | None = None,
+    overrides: Overrides | None = None,
     output: Path | str | None = None,
     registry: Registry | None = None,
     observers: Sequence[object] = (),
@@ -165,15 +165,17 @@ def evaluate_run(
     directory. Raises `CapfwError`.
     """
     directory = open_run(run_dir)
-    overrides = dict(overrides or {})
-    results = _output(directory.path, overrides, output)
+    changes = pairs_of(overrides)
+    results = _output(directory.path, [place for place, _ in changes], output)
     registry = registry or Registry.discover()
-    if any(place.startswith("/metrics") for place in overrides):
-        overrides["/train/best_by"] = "loss"  # the best checkpoint is chosen: other metrics need not have its score
+    if any(place.startswith("/metrics") for place, _ in changes):
+        changes.append(
+            ("/train/best_by", "loss")
+        )  # the best checkpoint is chosen: other metrics need not have its score
     # The paths of a resolved spec are absolute; paths in overrides come from the command line. Files that only training
     # needed may be gone, so they are not checked here: each component reports a missing file when it reads it.
     spec = load_spec(
-        directory.path / "spec.json", registry=registry, overrides=overrides, base_dir=Path.cwd(), check_files=False
+        directory.path / "spec.json", registry=registry, overrides=changes, base_dir=Path.cwd(), check_files=False
     )
     # Another seed samples other captions. The parts are built with the run's own seed, which set their random weights.
     seed, spec = spec.seed, spec.model_copy(update={"seed": directory.seed})
@@ -199,9 +201,9 @@ def evaluate_run(
     return evaluation
 
 
-def _output(run_dir: Path, overrides: Mapping[str, object], output: Path | str | None) -> Path:
+def _output(run_dir: Path, places: Sequence[str], output: Path | str | None) -> Path:
     """The folder of the results. Raises `RequestError` where they would overwrite the results of the run itself."""
-    changed = [place for place in overrides if not place.startswith(_FREE)]
+    changed = [place for place in places if not place.startswith(_FREE)]
     refused = [place for place in changed if not place.startswith(_CHANGEABLE)]
     if refused:
         fix = f"Change {', '.join(_CHANGEABLE)} or {_FREE[0]}."

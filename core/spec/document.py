@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import Problem, SpecError
 from .problems import pointer
+
+Overrides: TypeAlias = Mapping[str, object] | Sequence[tuple[str, object]]
+"""JSON pointers and values; as a sequence, a place may occur twice: `/metrics/-` appends each time."""
 
 
 def read_document(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path, list[Problem]]:
@@ -60,38 +64,75 @@ def parse_override(text: str) -> tuple[str, object]:
     """`/train/epochs=1` -> ("/train/epochs", 1). A value that is not JSON is a plain string. Raises `SpecError`."""
     place, sign, value = text.partition("=")
     if not sign or not place.startswith("/"):
-        fix = "Write --set /json/pointer=value, as in --set /train/epochs=1."
-        raise SpecError([Problem("", f'"{text}" is not an override.', fix)], source="--set")
+        raise SpecError(
+            [Problem("", f'"{text}" is not an override.', _as_override(place, sign, value))], source="--set"
+        )
     try:
         return place, json.loads(value)
     except ValueError:
         return place, value
 
 
+def pairs_of(overrides: Overrides | None) -> list[tuple[str, object]]:
+    """The places and values of overrides, in their order."""
+    return list(overrides.items() if isinstance(overrides, Mapping) else overrides or ())
+
+
 def override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
-    """Writes `value` at a JSON pointer, and creates missing objects on the way. Returns the problems."""
+    """Writes `value` at a JSON pointer, and creates missing objects on the way. Returns the problems.
+
+    At `-` (RFC 6902) or the next index of a list, it appends.
+    """
     if not place.startswith("/"):
-        return [Problem(place, "--set: a JSON pointer begins with a slash.", f'Write "/{place}".')]
+        return [Problem(place, "--set: a JSON pointer begins with a slash.", f'Write "{_as_pointer(place)}".')]
     keys = [key.replace("~1", "/").replace("~0", "~") for key in place.split("/")[1:]]
     target: Any = raw
     for depth, key in enumerate(keys):
-        is_final = depth == len(keys) - 1
+        index: Any = key
         if isinstance(target, list):
-            if not key.isdecimal() or int(key) >= len(target):
-                what = f"--set: the list has {len(target)} items, counted from 0."
-                return [Problem(pointer(keys[: depth + 1]), what)]
-            index: Any = int(key)
-        elif isinstance(target, dict):
-            index = key
-        else:
+            if (found := _index(key, len(target))) is None:
+                return [_beyond(keys[: depth + 1], len(target))]
+            index = found
+            target += [None] * (index + 1 - len(target))
+        elif not isinstance(target, dict):
             return [Problem(pointer(keys[:depth]), "--set: there is no object or list here.", "Set this place first.")]
-        if is_final:
+        if depth == len(keys) - 1:
             target[index] = value
-        else:
-            if isinstance(target, dict) and target.get(index) is None:
-                target[index] = {}
-            target = target[index]
+            break
+        if (target.get(index) if isinstance(target, dict) else target[index]) is None:
+            target[index] = [] if keys[depth + 1] == "-" else {}
+        target = target[index]
     return []
+
+
+def _as_override(place: str, sign: str, value: str) -> str:
+    """The fix for an override that is not well formed."""
+    suggested, example = _as_pointer(place), "as in --set /train/epochs=1"
+    if not suggested:
+        return f"Write --set /json/pointer=value, {example}."
+    if not sign:
+        return f"Write --set {suggested}=VALUE: an equals sign, and no space beside it."
+    section = f", or put its section before it, {example}" if suggested.count("/") == 1 else ""
+    return f"Write --set {suggested}={value}{section}."
+
+
+def _as_pointer(place: str) -> str:
+    """The JSON pointer that `train.epochs`, `train/epochs` or `metrics[0].name` probably stands for."""
+    return pointer(re.findall(r"[^./\[\]$#]+", place))
+
+
+def _index(key: str, length: int) -> int | None:
+    """The index in a list that a key of a pointer names, the next one for "-"; None beyond the next one."""
+    if key == "-":
+        return length
+    return int(key) if key.isdecimal() and int(key) <= length else None
+
+
+def _beyond(keys: list[str], length: int) -> Problem:
+    """The problem of the last of these keys, which is no place in a list of this length."""
+    owner = pointer(keys[:-1])
+    what = f"--set: the list has {length} item{'' if length == 1 else 's'}, counted from 0."
+    return Problem(pointer(keys), what, f"Write {owner}/{length} or {owner}/- to append.")
 
 
 def find_value(value: object, wanted: object) -> list[object] | None:

@@ -13,7 +13,7 @@ from ..errors import SpecError
 from ..protocols import Component, GenerateOptions, GreedyOptions, Kind, OutputPath
 from ..registry import Registry
 from .coherence import contradictions_in
-from .document import override, read_document
+from .document import Overrides, override, pairs_of, read_document
 from .part import Part, PartField
 from .problems import from_pydantic
 from .provenance import Provenance
@@ -65,11 +65,11 @@ def load_spec(
     source: Path | str | Mapping[str, object],
     *,
     registry: Registry | None = None,
-    overrides: Mapping[str, object] | None = None,
+    overrides: Overrides | None = None,
     base_dir: Path | None = None,
     check_files: bool = True,
 ) -> RunSpec:
-    """Reads a spec from a file or from JSON values. `overrides` maps JSON pointers to values.
+    """Reads a spec from a file or from JSON values. `overrides` has JSON pointers with values.
 
     Paths in it are relative to `base_dir`, by default the folder of the file, or the working directory for JSON values.
     `check_files=False` accepts missing input files. A run that has begun no longer needs the run in /train/from. No weights
@@ -79,7 +79,7 @@ def load_spec(
     """
     name, raw, folder, problems = read_document(source)
     registry = registry or Registry.discover()
-    for place, value in (overrides or {}).items():
+    for place, value in pairs_of(overrides):
         problems += override(raw, place, value)
     context = {"base_dir": base_dir or folder, "check_files": check_files}
     run_dirs = _run_dirs(raw, folder, base_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -25,6 +26,8 @@ DISTRIBUTIONS = {
     "dataset": "capfw-photo-folder",
     "objective": "capfw-short-and-long",
     "context": "capfw-neighbours",
+    "importer": "capfw-old-project",
+    "logger": "capfw-plain-log",
 }
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -55,7 +58,12 @@ def test_what_was_generated_passes_its_own_tests(
 
     assert " passed" in done.stdout
     component = PluginNames.of(DISTRIBUTIONS[kind]).component
-    assert f"{kind} {component}: " in run_in_environment("capfw", "plugins", "show", f"{kind}/{component}").stdout
+    if kind == "logger":
+        listed = json.loads(run_in_environment("capfw", "plugins", "--json").stdout)
+        [status] = [plugin for plugin in listed if plugin["name"] == component]
+        assert (status["state"], status["components"]) == ("ok", [])
+    else:
+        assert f"{kind} {component}: " in run_in_environment("capfw", "plugins", "show", f"{kind}/{component}").stdout
 
 
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
@@ -76,6 +84,10 @@ def test_spec_that_was_generated_runs(kind: str, generated: dict[str, Path], run
     assert result["split"] == "test"
     assert set(result["scores"]) >= {"BLEU-4", *(["LengthRatio"] if kind == "metric" else [])}
     assert Path(result["run_dir"]).parent == generated[kind] / "runs"
+    with (Path(result["run_dir"]) / "plain-log.csv").open(newline="", encoding="utf-8") as table:  # of every run
+        logged = {name: float(value) for _, name, value in csv.reader(table)}
+    assert logged["test/BLEU-4"] == result["scores"]["BLEU-4"]
+    assert {"loss", "lr", "epoch/train_loss", "epoch/val_loss"} <= logged.keys()
 
 
 def test_all_run_together(generated: dict[str, Path], run_in_environment: Run) -> None:
@@ -121,8 +133,8 @@ def test_it_tells_what_to_run_next_and_fills_every_place(tmp_path: Path) -> None
     assert not [name for name, text in files.items() if "$" in text]
 
 
-def test_every_kind_of_a_spec_has_a_template() -> None:
-    assert set(PLUGIN_KINDS) == {kind for kind, row in KINDS.items() if row.section} == set(DISTRIBUTIONS)
+def test_every_kind_has_a_template() -> None:
+    assert set(PLUGIN_KINDS) == {*KINDS, "logger"} == set(DISTRIBUTIONS)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +220,8 @@ def test_a_name_that_is_taken_is_refused_and_of_another_kind_is_not(tmp_path: Pa
     free = new("capfw-clip", "--kind", "mapper", "--output", tmp_path / "other")
 
     assert (taken.exit_code, installed.exit_code, free.exit_code, free.stderr) == (2, 2, 0, "")
+    mapper = new("capfw-mlp", "--kind", "importer", "--output", tmp_path)  # its package has a mapper as well
+    assert 'the mapper name "mlp" is taken by plugin "mapper-mlp" of capfw' in mapper.stderr
     assert 'the encoder name "clip" is taken by plugin "encoder-clip" of capfw' in taken.stderr
     assert "a package called torch is installed" in installed.stderr
     assert [folder.name for folder in tmp_path.iterdir()] == ["other"]
@@ -218,7 +232,7 @@ def test_unknown_kinds_are_refused(tmp_path: Path) -> None:
         new_plugin("capfw-tiny-eye", "encodr", registry=Registry(), output=tmp_path)
 
     assert 'Did you mean "encoder"?' in str(caught.value)
-    assert "'encoder', 'mapper'" in new("capfw-tiny-eye", "--kind", "encodr").stderr
+    assert "'encoder', 'importer', 'logger', 'mapper'" in new("capfw-tiny-eye", "--kind", "encodr").stderr
 
 
 def test_it_starts_without_torch(tmp_path: Path) -> None:

@@ -85,6 +85,25 @@ def test_set_overrides_and_resolve_prints_what_runs_again(use_toys: ModuleType, 
     assert (refused.exit_code, "is not an override" in refused.stderr) == (2, True)
 
 
+def test_set_with_a_space_before_its_value_is_answered_with_the_right_form(
+    use_toys: ModuleType, tmp_path: Path
+) -> None:
+    refused = invoke("validate", write(tmp_path, use_toys.spec()), "--set", "/train/epochs", "3")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        '--set: 1 problem\n\n/: "/train/epochs" is not an override.\n'
+        "  Write --set /train/epochs=VALUE: an equals sign, and no space beside it.\n"
+    )
+
+
+def test_set_appends_to_a_list_as_often_as_it_is_given(use_toys: ModuleType, tmp_path: Path) -> None:
+    spec = use_toys.spec(metrics=[{"name": "length", "unit": "words"}])
+    more = [part for most in (5, 6) for part in ("--set", f'/metrics/-={{"name": "length", "most": {most}}}')]
+    result = invoke("spec", "resolve", write(tmp_path, spec), *more)
+    assert result.exit_code == 0
+    assert [metric["most"] for metric in json.loads(result.stdout)["metrics"]] == [100, 5, 6]
+
+
 def test_plugins_lists_sound_broken_and_left_out(install: Callable[..., Path]) -> None:
     install("capfw-good", GOOD, name="good")
     install("capfw-bad", "raise RuntimeError('no luck')")

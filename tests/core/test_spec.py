@@ -12,7 +12,7 @@ import pytest
 from capfw.core.errors import Problem, SpecError
 from capfw.core.protocols import BeamOptions
 from capfw.core.registry import Registry
-from capfw.core.spec import load_spec, parse_override
+from capfw.core.spec import load_spec
 from capfw.core.spec.schema import json_schema
 from capfw.core.spec.settings import PartTuning
 
@@ -264,53 +264,6 @@ def test_unreadable_files_are_told(registry: Registry, tmp_path: Path) -> None:
 
     for name, message in (("nope.json", "No such file"), (".", "Is a directory"), ("latin.json", "not UTF-8")):
         assert message in problems(registry, tmp_path / name)[""].message
-
-
-@pytest.mark.parametrize(
-    ("text", "place", "value"),
-    [
-        ("/train/epochs=1", "/train/epochs", 1),
-        ("/encoder/weights=ViT-B=32", "/encoder/weights", "ViT-B=32"),
-        ('/encoder/weights="1"', "/encoder/weights", "1"),
-        ('/generate={"method": "beam"}', "/generate", {"method": "beam"}),
-        ("/train/clip_norm=null", "/train/clip_norm", None),
-    ],
-)
-def test_override_is_json_or_else_a_string(text: str, place: str, value: object) -> None:
-    assert parse_override(text) == (place, value)
-
-
-@pytest.mark.parametrize("text", ["/train/epochs", "train/epochs=1", ""])
-def test_what_is_no_override_is_refused(text: str) -> None:
-    with pytest.raises(SpecError, match="is not an override"):
-        parse_override(text)
-
-
-def test_overrides_reach_every_place(toys: Toys, registry: Registry, tmp_path: Path) -> None:
-    source = toys.spec(encoder={"name": "eye", "layers": {"a/b": {"width": 1}}})
-    overrides = {
-        "/train/epochs": 7,
-        "/features/batch_size": 5,
-        "/metrics/0/unit": "characters",
-        "/encoder/layers/a~1b/width": 9,
-        "/run_dir": "elsewhere",
-    }
-
-    spec = load_spec(source, registry=registry, overrides=overrides, base_dir=tmp_path).to_json()
-
-    assert spec["train"]["epochs"] == 7
-    assert spec["features"]["batch_size"] == 5
-    assert spec["metrics"][0]["unit"] == "characters"
-    assert spec["encoder"]["layers"]["a/b"]["width"] == 9
-    assert spec["run_dir"] == str(tmp_path / "elsewhere")
-    assert source["run_dir"] == "runs/toy", "the values handed in stay as they are"
-
-
-@pytest.mark.parametrize(
-    ("override", "place"), [("/metrics/3/unit", "/metrics/3"), ("/seed/x", "/seed"), ("train", "train")]
-)
-def test_override_of_no_place_is_a_problem(override: str, place: str, toys: Toys, registry: Registry) -> None:
-    assert "--set" in problems(registry, toys.spec(seed=3), overrides={override: 1})[place].message
 
 
 def test_objective_is_cross_entropy_and_context_none_unless_the_spec_names_others(

@@ -1,8 +1,7 @@
-"""Decoders `gpt2` and `causal-lm`: log-probabilities, adapters, vocabularies, what they refuse."""
+"""Decoders `gpt2` and `causal-lm`: log-probabilities, weights in folders, what they refuse."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from capfw.core.protocols import (
     BadCheckpoint,
     ComponentError,
     GreedyOptions,
-    MissingLibrary,
     MissingWeights,
     Prefix,
     TokenBatch,
@@ -127,155 +125,6 @@ def test_a_step_without_targets_costs_nothing_and_has_gradients(build: Any) -> N
         prefix.grad = None
         loss.backward()
         assert (float(loss.detach()), float(prefix.grad.abs().sum())) == (0.0, 0.0)
-
-
-def test_vocabulary_of_the_captions_is_lower_case_words_and_gives_english_back(build: Any, captions: Any) -> None:
-    decoder = build(Gpt2Config(**TINY))
-    rows = decoder.tokenize(captions)
-    assert [len(row) for row in rows] == [7, 7, 10, 9]  # words, signs and EOS
-    assert {row[-1] for row in rows} == {decoder.tokenizer.eos_token_id}
-    assert decoder.detokenize(rows) == [
-        "a man's dog runs.",
-        "two dogs play in the snow",
-        "a red bus, parked on the street!",
-        "a dog runs in the red snow.",
-    ]
-
-
-@pytest.mark.parametrize("unit", ["words", "subwords"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "don't stop, the dogs' ball is (very) red.",
-        'a sign says "stop" at 3.5 km/h',
-        "a t-shirt for $ 5 % !",
-        "the women's race: two lead; one falls?",
-    ],
-)
-def test_captions_come_back_from_a_learned_vocabulary_with_natural_spacing(build: Any, unit: str, text: str) -> None:
-    decoder = build(Gpt2Config(**TINY, vocabulary_unit=unit), [text])
-    expected = text.replace("$ 5 % !", "$5%!")
-    assert decoder.detokenize(decoder.tokenize([text])) == [expected]
-
-
-def test_vocabulary_keeps_the_most_frequent_words(build: Any, captions: Any) -> None:
-    decoder = build(Gpt2Config(**TINY, vocabulary_size=5, min_frequency=2), captions)
-    # In the captions "a" and "the" stand three times, "." , "dog", "in", "red", "runs" and "snow" less often or later.
-    words = set(decoder.tokenizer.get_vocab()) - {"[EOS]", "[UNK]"}
-    assert len(words) == 3
-    assert {"a", "the"} <= words
-    frequent = build(Gpt2Config(**TINY, min_frequency=3), captions)
-    assert set(frequent.tokenizer.get_vocab()) - {"[EOS]", "[UNK]"} == {"a", "the"}
-
-
-def test_unknown_words_are_never_generated(build: Any) -> None:
-    decoder = build(Gpt2Config(**TINY, vocabulary_size=5)).eval()
-    unknown = decoder.tokenizer.unk_token_id
-    table = decoder.model.get_input_embeddings().weight
-    prefix = (50 * table[unknown]).detach().expand(1, 3, -1)
-    logits = decoder.model(inputs_embeds=prefix).logits[0, -1]
-    assert int(logits.argmax()) == unknown
-    made = decoder.generate(Prefix(prefix), GreedyOptions(max_tokens=8), torch.arange(1))
-    assert unknown not in made.ids[0]
-
-
-def test_decoder_is_rebuilt_from_its_assets_alone(tmp_path: Path, captions: Any) -> None:
-    from capfw.plugins.decoders.causal_lm.model import LanguageModel
-
-    config = Gpt2Config(**TINY)
-    LanguageModel.prepare(config, captions=captions, assets=tmp_path)
-    assert (tmp_path / "tokenizer.json").is_file()
-    first, second = (LanguageModel(config, assets=tmp_path) for _ in range(2))
-    second.load_state_dict(first.state_dict())
-    assert first.tokenize(captions) == second.tokenize(captions)
-
-
-def test_gpt2s_tokenizer_encodes_captions_as_they_are(build: Any, golden: Path, shared_data: Path) -> None:
-    facts = json.loads((golden / "seed_mappers/dataset/gpt2_tokenization.json").read_text())
-    options = {**TINY, "tokenizer": str(shared_data / "gpt2_tokenizer")}
-    decoder, clipcap = build(Gpt2Config(**options)), build(Gpt2Config(**options, stop_token="."))
-    for row in facts["rows"]:
-        (ids,) = decoder.tokenize([row["caption"]])
-        assert ids[: row["max_length"]] == row["real_token_ids"]
-    for row in facts["clipcap_encode"]:
-        assert clipcap.tokenize([row["caption"]]) == [row["token_ids"]]
-    assert decoder.detokenize([[15496, 995, 50256], [50256]]) == ["Hello world", ""]
-
-
-def trainable(module: torch.nn.Module) -> set[str]:
-    return {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-
-
-def test_gradients_pass_through_a_frozen_model_to_the_prefix_and_the_task_prompt(
-    build: Any, batch: Any, captions: Any
-) -> None:
-    decoder = build(Gpt2Config(**TINY, task_prompt="a dog"))
-    decoder.model.requires_grad_(False)
-    prefix = torch.randn(len(captions), 3, 16, requires_grad=True)
-    nll(decoder, prefix, batch(decoder.tokenize(captions))).backward()
-    assert float(prefix.grad.abs().sum()) > 0
-    assert float(decoder.task_prompt.grad.abs().sum()) > 0
-    assert all(parameter.grad is None for parameter in decoder.model.parameters())
-
-
-def test_dropout_follows_the_mode_and_generation_leaves_it_alone(build: Any, batch: Any, captions: Any) -> None:
-    decoder = build(Gpt2Config(**TINY, dropout=0.5))
-    rows, prefix = batch(decoder.tokenize(captions)), torch.randn(len(captions), 3, 16)
-    options, seeds = GreedyOptions(max_tokens=5), torch.arange(len(captions))
-    for is_training in (True, False):
-        decoder.train(is_training)
-        assert torch.equal(nll(decoder, prefix, rows), nll(decoder, prefix, rows)) != is_training
-        first, second = (decoder.generate(Prefix(prefix), options, seeds).log_probs for _ in range(2))
-        assert torch.equal(first, second) != is_training
-        assert {module.training for module in decoder.modules()} == {is_training}
-
-
-def test_task_prompt_stands_after_the_image_prefix(build: Any, batch: Any, captions: Any) -> None:
-    with_prompt = build(Gpt2Config(**TINY, task_prompt="a red dog")).eval()
-    without = build(Gpt2Config(**TINY)).eval()
-    rows, prefix = batch(without.tokenize(captions)), torch.randn(len(captions), 3, 16)
-    table = without.model.get_input_embeddings().weight
-    words = without.tokenizer.convert_tokens_to_ids(["a", "red", "dog"])
-    longer = torch.cat([prefix, table[words].expand(len(captions), -1, -1)], dim=1)
-    with torch.no_grad():
-        expected = nll(without, longer, rows)
-        assert float(nll(with_prompt, prefix, rows)) == pytest.approx(float(expected), rel=1e-6)
-    assert (with_prompt.max_positions, without.max_positions) == (61, 64)
-
-
-@pytest.mark.parametrize("config", [Gpt2Config(**TINY, lora={}), causal_config("llama", lora={})])
-def test_lora_trains_adapters_only_and_begins_where_the_weights_are(
-    build: Any, batch: Any, captions: Any, config: Any
-) -> None:
-    pytest.importorskip("peft", reason="needs the extra capfw[lora]")
-    decoder, plain = build(config), build(config.model_copy(update={"lora": None}))
-    rows, prefix = batch(plain.tokenize(captions)), torch.randn(len(captions), 3, plain.embed_dim)
-    plain.load_state_dict(
-        {n.replace(".base_layer", ""): v for n, v in decoder.state_dict().items() if "lora_" not in n}
-    )
-    before = nll(decoder.eval(), prefix, rows)
-    assert float(before.detach()) == pytest.approx(float(nll(plain.eval(), prefix, rows).detach()), rel=1e-6)
-    assert trainable(decoder)
-    assert all("lora_" in name for name in trainable(decoder))
-    optimizer = torch.optim.SGD([p for p in decoder.parameters() if p.requires_grad], lr=1.0)
-    for _ in range(3):
-        optimizer.zero_grad()
-        loss = nll(decoder.train(), prefix, rows)
-        loss.backward()
-        optimizer.step()
-    assert float(loss.detach()) < float(before.detach())
-
-
-def test_lora_without_peft_names_the_install_command(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(MissingLibrary, match=r"pip install \"capfw\[lora\]\""):
-        build(Gpt2Config(**TINY, lora={}))
-
-
-def test_lora_targets_that_do_not_exist_are_answered_with_those_that_do(build: Any) -> None:
-    pytest.importorskip("peft", reason="needs the extra capfw[lora]")
-    with pytest.raises(ComponentError, match="c_attn, c_fc, c_proj"):
-        build(Gpt2Config(**TINY, lora={"targets": ["query"]}))
 
 
 @pytest.mark.parametrize(

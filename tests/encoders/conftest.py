@@ -1,4 +1,4 @@
-"""Checks that the tests of all encoders share."""
+"""The photo and the check that the tests of all encoders share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def photo() -> Callable[..., Image.Image]:
+    """photo(width=57, height=41, seed=0): an image of random colours, the same for the same arguments."""
+
+    def make(width: int = 57, height: int = 41, seed: int = 0) -> Image.Image:
+        values = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
+        return Image.fromarray(values.to(torch.uint8).numpy())
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,7 @@ from capfw.plugins.encoders.clip.model import ClipEncoder
 from capfw.plugins.libraries.open_clip import find_clip
 
 Travels = Callable[[Any, Image.Image], None]
+Photo = Callable[..., Image.Image]
 
 VIT = {
     "embed_dim": 24,
@@ -48,18 +49,13 @@ def build(**options: Any) -> ClipEncoder:
     return ClipEncoder(ClipConfig(**options)).requires_grad_(False)
 
 
-def photo(width: int = 57, height: int = 41, seed: int = 0) -> Image.Image:
-    values = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
-    return Image.fromarray(values.to(torch.uint8).numpy())
-
-
 def png(image: Image.Image) -> bytes:
     written = io.BytesIO()
     image.save(written, "PNG")
     return written.getvalue()
 
 
-def pixels_of(encoder: ClipEncoder) -> torch.Tensor:
+def pixels_of(encoder: ClipEncoder, photo: Photo) -> torch.Tensor:
     return torch.stack([encoder.transform(photo(seed=seed)) for seed in range(3)])
 
 
@@ -74,7 +70,7 @@ def original() -> open_clip.CLIP:
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_embedding_equals_open_clip(original: open_clip.CLIP, tmp_path: Path, suffix: str) -> None:
+def test_embedding_equals_open_clip(original: open_clip.CLIP, tmp_path: Path, suffix: str, photo: Photo) -> None:
     file = tmp_path / f"clip{suffix}"
     if suffix == ".pt":  # as open_clip's training saves it
         torch.save(
@@ -85,7 +81,7 @@ def test_embedding_equals_open_clip(original: open_clip.CLIP, tmp_path: Path, su
     encoder = build(model=ARCHITECTURE, weights=str(file))
     transform = open_clip.image_transform(32, is_train=False)
     expected = torch.stack([transform(photo(seed=seed)) for seed in range(3)])
-    pixels = pixels_of(encoder)
+    pixels = pixels_of(encoder, photo)
     assert torch.equal(pixels, expected)
     with torch.no_grad():
         embedding = original.encode_image(expected, normalize=True)
@@ -96,10 +92,10 @@ def test_embedding_equals_open_clip(original: open_clip.CLIP, tmp_path: Path, su
     assert encoder.feature_shape == FeatureShape(num_tokens=1, dim=24)
 
 
-def test_vit_tokens_are_the_normed_patches(original: open_clip.CLIP, tmp_path: Path) -> None:
+def test_vit_tokens_are_the_normed_patches(original: open_clip.CLIP, tmp_path: Path, photo: Photo) -> None:
     save_file(original.state_dict(), tmp_path / "clip.safetensors")
     encoder = build(model=ARCHITECTURE, weights=str(tmp_path / "clip.safetensors"), features="tokens")
-    pixels = pixels_of(encoder)
+    pixels = pixels_of(encoder, photo)
     original.visual.output_tokens = True
     with torch.no_grad():
         _, tokens = original.visual(pixels)
@@ -133,7 +129,7 @@ def test_coca_and_timm_towers() -> None:
     assert build(model=timm, weights="random", features="tokens").feature_shape.grid == (5, 5)
 
 
-def test_openai_archive_is_quick_gelu(tmp_path: Path) -> None:
+def test_openai_archive_is_quick_gelu(tmp_path: Path, photo: Photo) -> None:
     """OpenAI publishes fp16 TorchScript archives with three extra buffers."""
     original = open_clip.CLIP(**VIT, quick_gelu=True).eval()
     for name, value in (("input_resolution", 32), ("context_length", 8), ("vocab_size", 20)):
@@ -146,7 +142,7 @@ def test_openai_archive_is_quick_gelu(tmp_path: Path) -> None:
         torch.jit.trace(original, torch.zeros(1, 3, 32, 32), check_trace=False).half().save(str(tmp_path / "openai.pt"))
     original.float()  # the traced copy shared its parameters
     encoder = build(model=ARCHITECTURE, weights=str(tmp_path / "openai.pt"))
-    pixels = pixels_of(encoder)
+    pixels = pixels_of(encoder, photo)
     with torch.no_grad():
         torch.testing.assert_close(encoder.encode(pixels)[:, 0], original.encode_image(pixels, normalize=True))
     assert {p.dtype for p in encoder.parameters()} == {torch.float32}
@@ -188,10 +184,10 @@ def save_clip_model(folder: Path, *, activation: str = "quick_gelu", **processin
 
 
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
-def test_transformers_folder(tmp_path: Path, activation: str) -> None:
+def test_transformers_folder(tmp_path: Path, activation: str, photo: Photo) -> None:
     original = save_clip_model(tmp_path, activation=activation)
     encoder = build(weights=str(tmp_path))
-    pixels = pixels_of(encoder)
+    pixels = pixels_of(encoder, photo)
     with torch.no_grad():
         expected = original.get_image_features(pixel_values=pixels).pooler_output
     torch.testing.assert_close(encoder.encode(pixels)[:, 0], F.normalize(expected, dim=-1), rtol=1e-4, atol=1e-5)
@@ -215,7 +211,9 @@ SIZES = [(500, 374), (374, 500), (640, 427), (427, 640), (333, 500), (500, 375),
     ],
     ids=["as published", "other statistics", "larger than the crop", "squashed, bilinear"],
 )
-def test_pixels_of_a_transformers_folder_are_its_processors(tmp_path: Path, processing: dict[str, Any]) -> None:
+def test_pixels_of_a_transformers_folder_are_its_processors(
+    tmp_path: Path, processing: dict[str, Any], photo: Photo
+) -> None:
     save_clip_model(tmp_path, **processing)
     transform, processor = build(weights=str(tmp_path)).transform, AutoImageProcessor.from_pretrained(tmp_path)
     for size in SIZES:
@@ -223,7 +221,7 @@ def test_pixels_of_a_transformers_folder_are_its_processors(tmp_path: Path, proc
         assert torch.equal(transform(png(photo(*size))), expected), size
 
 
-def test_options_come_before_the_processor_of_a_folder(tmp_path: Path) -> None:
+def test_options_come_before_the_processor_of_a_folder(tmp_path: Path, photo: Photo) -> None:
     save_clip_model(tmp_path, do_normalize=False)
     white = build(weights=str(tmp_path), mean=(0, 0, 0), std=(1, 1, 1)).transform(Image.new("RGB", (9, 9), "white"))
     assert torch.equal(white, torch.ones(3, 32, 32))
@@ -247,7 +245,7 @@ def test_a_processor_for_another_size_is_an_error(tmp_path: Path) -> None:
         build(weights=str(tmp_path))
 
 
-def test_a_folder_without_a_processor_is_noticed(tmp_path: Path) -> None:
+def test_a_folder_without_a_processor_is_noticed(tmp_path: Path, photo: Photo) -> None:
     save_clip_model(tmp_path)
     (tmp_path / "preprocessor_config.json").unlink()
     with pytest.warns(CapfwWarning, match=r"no preprocessor_config\.json.* Set /encoder/mean, /encoder/std, "):
@@ -255,7 +253,7 @@ def test_a_folder_without_a_processor_is_noticed(tmp_path: Path) -> None:
     assert torch.equal(encoder.transform(photo()), open_clip.image_transform(32, is_train=False)(photo()))
 
 
-def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path) -> None:
+def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path, photo: Photo) -> None:
     save_file(original.state_dict(), tmp_path / "open_clip_model.safetensors")
     saved = {"model_cfg": VIT, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "resize_mode": "squash"}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(saved))
@@ -263,8 +261,8 @@ def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path) -> None:
     model, transform = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}")
     assert torch.equal(encoder.transform(photo()), transform(photo()))
     with torch.no_grad():
-        expected = model.eval().encode_image(pixels_of(encoder), normalize=True)
-    torch.testing.assert_close(encoder.encode(pixels_of(encoder))[:, 0], expected)
+        expected = model.eval().encode_image(pixels_of(encoder, photo), normalize=True)
+    torch.testing.assert_close(encoder.encode(pixels_of(encoder, photo))[:, 0], expected)
     with pytest.raises(ComponentError, match="states its own architecture"):
         build(model=ARCHITECTURE, weights=str(tmp_path))
 
@@ -278,7 +276,7 @@ def test_preprocessing_of_published_weights() -> None:
     assert torch.equal(white, torch.ones(3, 32, 32))
 
 
-def test_one_pixel_and_batches() -> None:
+def test_one_pixel_and_batches(photo: Photo) -> None:
     encoder = build(model=ARCHITECTURE, weights="random", features="tokens")
     pixels = torch.stack([encoder.transform(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
     assert pixels.shape == (3, 3, 32, 32)
@@ -295,7 +293,7 @@ def test_only_the_vision_tower_is_kept(caplog: pytest.LogCaptureFixture) -> None
     assert not caplog.records
 
 
-def test_fingerprint_and_pickle() -> None:
+def test_fingerprint_and_pickle(photo: Photo) -> None:
     encoder = build(model=ARCHITECTURE, weights="random")
     again = pickle.loads(pickle.dumps(encoder))
     assert again.fingerprint() == encoder.fingerprint()
@@ -362,7 +360,7 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert not Path("executed").exists()
 
 
-def test_a_line_thinner_than_a_pixel_is_still_an_image() -> None:
+def test_a_line_thinner_than_a_pixel_is_still_an_image(photo: Photo) -> None:
     """resize_mode "longest": 300 x 3 at 32 pixels would be a third of a pixel high, which open_clip cannot resize to."""
     encoder = build(model=ARCHITECTURE, weights="random", resize_mode="longest")
     thin = encoder.transform(Image.new("RGB", (300, 3), "white"))
@@ -410,7 +408,7 @@ def test_weights_that_may_want_other_pixels_are_noticed(
     ],
 )
 def test_transform_is_small_and_reports_what_it_keeps(
-    options: dict[str, Any], box: tuple[float, ...] | None, tmp_path: Path, assert_travels: Travels
+    options: dict[str, Any], box: tuple[float, ...] | None, tmp_path: Path, assert_travels: Travels, photo: Photo
 ) -> None:
     if "model" in options:
         encoder = build(weights="random", **options)

@@ -25,6 +25,7 @@ from capfw.plugins.encoders.dinov3 import head as heads
 from capfw.plugins.encoders.dinov3.model import DinoV3Encoder
 
 Travels = Callable[[Any, Image.Image], None]
+Photo = Callable[..., Image.Image]
 
 VARIANTS = ("hublike", "kbias", "zeromask")
 TOKENS = {"rtol": 1e-4, "atol": 1e-4}
@@ -33,11 +34,6 @@ NORMALIZED = {"rtol": 1e-4, "atol": 1e-5}
 
 def build(**options: Any) -> DinoV3Encoder:
     return DinoV3Encoder(DinoV3Config(**options))
-
-
-def photo(width: int = 57, height: int = 41) -> Image.Image:
-    values = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(0))
-    return Image.fromarray(values.to(torch.uint8).numpy())
 
 
 class Golden:
@@ -349,7 +345,7 @@ def test_gradients_reach_the_weights(options: dict[str, Any]) -> None:
         assert not torch.allclose(encoder.encode(pixels), before)
 
 
-def test_transform_travels_and_reports_what_it_keeps(assert_travels: Travels) -> None:
+def test_transform_travels_and_reports_what_it_keeps(assert_travels: Travels, photo: Photo) -> None:
     encoder = build(model_args=TINY, weights="random", pooling="cls")
     assert_travels(encoder.transform, photo())
     assert encoder.transform.box(640, 480) == (110, 30, 530, 450)  # 224 of 256
@@ -357,7 +353,7 @@ def test_transform_travels_and_reports_what_it_keeps(assert_travels: Travels) ->
     assert whole.transform.box(640, 480) == (80, 0, 560, 480)
 
 
-def test_one_pixel_and_batches() -> None:
+def test_one_pixel_and_batches(photo: Photo) -> None:
     encoder = build(model_args=TINY, weights="random", head_weights="random", image_size=32)
     pixels = torch.stack([encoder.transform(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
     alone = torch.cat([encoder.encode(each[None]) for each in pixels])

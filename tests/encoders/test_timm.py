@@ -21,15 +21,11 @@ from capfw.plugins.encoders.timm import TimmConfig
 from capfw.plugins.encoders.timm.model import TimmEncoder
 
 Travels = Callable[[Any, Image.Image], None]
+Photo = Callable[..., Image.Image]
 
 
 def build(**options: Any) -> TimmEncoder:
     return TimmEncoder(TimmConfig(**options))
-
-
-def photo(width: int = 57, height: int = 41, seed: int = 0) -> Image.Image:
-    values = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
-    return Image.fromarray(values.to(torch.uint8).numpy())
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +66,7 @@ def test_mobilenet_meets_its_reference(shared_data: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["test_vit", "test_convnext", "test_mambaout"])
-def test_pooled_equals_timm(model: str, tmp_path: Path) -> None:
+def test_pooled_equals_timm(model: str, tmp_path: Path, photo: Photo) -> None:
     file, original = save(tmp_path, model)
     encoder = build(model=model, weights=str(file))
     data = timm.data.resolve_model_data_config(original)
@@ -85,7 +81,7 @@ def test_pooled_equals_timm(model: str, tmp_path: Path) -> None:
     torch.testing.assert_close(normed.encode(pixels)[:, 0], F.normalize(pooled, dim=-1))
 
 
-def test_tokens_of_transformers_and_cnns(tmp_path: Path) -> None:
+def test_tokens_of_transformers_and_cnns(tmp_path: Path, photo: Photo) -> None:
     file, original = save(tmp_path, "test_vit")
     patches = build(model="test_vit", weights=str(file), features="tokens")
     with_cls = build(model="test_vit", weights=str(file), features="tokens", include_cls=True)
@@ -221,7 +217,7 @@ def test_cls_that_timm_does_not_declare(model: str) -> None:
         build(model="test_vit2", weights="random", features="tokens", include_cls=True)  # one register
 
 
-def test_image_size_resamples_positions_and_preprocessing(tmp_path: Path) -> None:
+def test_image_size_resamples_positions_and_preprocessing(tmp_path: Path, photo: Photo) -> None:
     file, original = save(tmp_path, "test_vit")
     encoder = build(model="test_vit", weights=str(file), features="tokens", image_size=96)
     assert encoder.transform(photo()).shape == (3, 96, 96)
@@ -249,7 +245,7 @@ def test_preprocessing_options() -> None:
     assert set(nearest.unique().tolist()) == {0.0, 1.0}
 
 
-def test_one_pixel_and_batches() -> None:
+def test_one_pixel_and_batches(photo: Photo) -> None:
     encoder = build(model="test_vit", weights="random", features="tokens", image_size=32)
     pixels = torch.stack([encoder.transform(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
     alone = torch.cat([encoder.encode(each[None]) for each in pixels])
@@ -257,7 +253,7 @@ def test_one_pixel_and_batches() -> None:
     assert not encoder.training
 
 
-def test_fingerprint_and_pickle(tmp_path: Path) -> None:
+def test_fingerprint_and_pickle(tmp_path: Path, photo: Photo) -> None:
     file, _ = save(tmp_path, "test_convnext")
     encoder = build(model="test_convnext", weights=str(file))
     again = pickle.loads(pickle.dumps(encoder))
@@ -321,7 +317,7 @@ def test_gradients_reach_the_weights(model: str, features: str) -> None:
         assert torch.equal(again.encode(pixels), after)
 
 
-def test_transform_travels(assert_travels: Travels) -> None:
+def test_transform_travels(assert_travels: Travels, photo: Photo) -> None:
     encoder = build(model="test_vit", weights="random")
     assert_travels(encoder.transform, photo())
 

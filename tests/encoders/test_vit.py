@@ -17,6 +17,7 @@ from capfw.plugins.encoders.vit import TINY, VitConfig
 from capfw.plugins.encoders.vit.model import VitEncoder
 
 Travels = Callable[[Any, Image.Image], None]
+Photo = Callable[..., Image.Image]
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 VISION = SIZES | {"image_size": 32, "patch_size": 8}
@@ -26,11 +27,6 @@ TEXT = SIZES | {"vocab_size": 9, "max_position_embeddings": 8, "bos_token_id": 1
 def build(**options: Any) -> VitEncoder:
     """The encoder as the engine has it: built, then frozen."""
     return VitEncoder(VitConfig(**options)).requires_grad_(False)
-
-
-def photo(width: int = 57, height: int = 41, seed: int = 0) -> Image.Image:
-    values = torch.randint(0, 256, (height, width, 3), generator=torch.Generator().manual_seed(seed))
-    return Image.fromarray(values.to(torch.uint8).numpy())
 
 
 def save_model(folder: Path, kind: str) -> torch.nn.Module:
@@ -62,7 +58,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("kind", "num_prefix_tokens"), KINDS)
-def test_outputs_equal_transformers(kind: str, num_prefix_tokens: int, tmp_path: Path) -> None:
+def test_outputs_equal_transformers(kind: str, num_prefix_tokens: int, tmp_path: Path, photo: Photo) -> None:
     original = save_model(tmp_path, kind)
     tokens = build(weights=str(tmp_path), features="tokens", include_cls=True)
     processor = ViTImageProcessor.from_pretrained(tmp_path)
@@ -81,7 +77,7 @@ def test_outputs_equal_transformers(kind: str, num_prefix_tokens: int, tmp_path:
     assert pooler.feature_shape == FeatureShape(num_tokens=1, dim=32)
 
 
-def test_siglip_has_patches_and_a_pooler_but_no_cls(tmp_path: Path) -> None:
+def test_siglip_has_patches_and_a_pooler_but_no_cls(tmp_path: Path, photo: Photo) -> None:
     original = save_model(tmp_path, "siglip")
     tokens = build(weights=str(tmp_path), features="tokens")
     pixels = tokens.transform(photo())[None]
@@ -106,7 +102,7 @@ def test_a_pyramid_has_a_pooler_output_only(tmp_path: Path) -> None:
     assert build(weights=str(tmp_path), pooling="pooler").feature_shape == FeatureShape(num_tokens=1, dim=16)
 
 
-def test_processor_of_the_checkpoint_is_used(tmp_path: Path) -> None:
+def test_processor_of_the_checkpoint_is_used(tmp_path: Path, photo: Photo) -> None:
     save_model(tmp_path, "dinov2")
     processor = BitImageProcessor(
         size={"shortest_edge": 40}, crop_size={"height": 32, "width": 24}, image_mean=[0.1] * 3
@@ -126,7 +122,7 @@ def test_random_model_follows_the_architecture() -> None:
     assert not encoder.training
 
 
-def test_one_pixel_and_batches() -> None:
+def test_one_pixel_and_batches(photo: Photo) -> None:
     encoder = build(weights="random", architecture=TINY, features="tokens")
     sizes = [(1, 1), (3, 1), (1, 3), (3, 3), (1, 70)]
     pixels = torch.stack([encoder.transform(photo(*size)) for size in sizes])
@@ -138,7 +134,7 @@ def test_one_pixel_and_batches() -> None:
     assert red[1:].max() < -0.99
 
 
-def test_fingerprint_and_pickle(tmp_path: Path) -> None:
+def test_fingerprint_and_pickle(tmp_path: Path, photo: Photo) -> None:
     save_model(tmp_path, "vit")
     encoder = build(weights=str(tmp_path))
     again = pickle.loads(pickle.dumps(encoder))
@@ -237,7 +233,7 @@ def test_normalized_features_are_of_length_one(tmp_path: Path) -> None:
     ],
 )
 def test_transform_is_small_and_reports_what_it_keeps(
-    processor: Any, box: tuple[float, ...] | None, tmp_path: Path, assert_travels: Travels
+    processor: Any, box: tuple[float, ...] | None, tmp_path: Path, assert_travels: Travels, photo: Photo
 ) -> None:
     save_model(tmp_path, "dinov2")
     processor.save_pretrained(tmp_path)

@@ -35,6 +35,20 @@ def test_losses_that_cannot_be_minimised_are_an_error_of_the_objective(
     assert raised.value.where == "/train/objective"
 
 
+def test_two_losses_of_one_name_are_refused_and_one_of_each_name_is_not(tiny: Write, odd_parts: Registry) -> None:
+    objective = {"name": "odd"}  # its loss is called "value"
+    clashing = tiny(mapper={"name": "odd", "loss": "value"}, train={"objective": objective, "max_steps": 1})
+    with pytest.raises(PluginError) as raised:
+        run(load_spec(clashing, registry=odd_parts), registry=odd_parts)
+    assert str(raised.value) == (
+        "/mapper: mapper and objective both return a loss value.\n  Rename the mapper's loss, or use another objective."
+    )
+    own = tiny(mapper={"name": "odd", "loss": "square"}, train={"objective": objective, "max_steps": 1}, run_dir="own")
+    run_dir = run(load_spec(own, registry=odd_parts), registry=odd_parts).run_dir
+    [step] = [json.loads(line) for line in (run_dir / "log.jsonl").open() if json.loads(line)["event"] == "step"]
+    assert step["losses"].keys() == {"square", "value"}
+
+
 def test_weights_of_the_objective_are_trained_and_saved_and_captioning_needs_them_not(
     tiny: Write, odd_parts: Registry
 ) -> None:

@@ -24,7 +24,7 @@ from ...protocols import (
     require_layout,
 )
 from ...registry import Registry
-from ...spec import RunSpec, load_spec
+from ...spec import Overrides, RunSpec, load_spec, pairs_of
 from ...spec.document import override
 from ...spec.problems import pointer
 from ...spec.trained import FORMAT
@@ -52,7 +52,7 @@ def import_checkpoint(
     run_dir: Path,
     *,
     format_name: str | None = None,
-    overrides: Mapping[str, object] | None = None,
+    overrides: Overrides | None = None,
     registry: Registry | None = None,
 ) -> ImportedRun:
     """Writes `run_dir`, ready for `Captioner.load` and `evaluate_run`, from the checkpoint in `file`.
@@ -116,11 +116,9 @@ def recognise(
     raise BadCheckpoint(what, fix="\n".join(["Formats:", *(f"{each.name}: {each.summary}" for each in known)]))
 
 
-def _spec(
-    found: ForeignCheckpoint, run_dir: Path, overrides: Mapping[str, object] | None, registry: Registry
-) -> RunSpec:
+def _spec(found: ForeignCheckpoint, run_dir: Path, overrides: Overrides | None, registry: Registry) -> RunSpec:
     raw: dict[str, Any] = {"capfw": 1, "data": None, **found.sections, "run_dir": str(run_dir)}
-    problems = [p for place, value in (overrides or {}).items() for p in override(raw, place, value)]
+    problems = [p for place, value in pairs_of(overrides) for p in override(raw, place, value)]
     for place, words in found.needed.items():
         if _at(raw, place) is None:
             what = "the checkpoint does not contain this option, and the command does not set it."

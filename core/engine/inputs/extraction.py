@@ -35,11 +35,16 @@ def extract(
     inputs = _look_at(run, encoder, splits) if fingerprint is None else _encode_all(run, encoder, fingerprint, splits)
     for split, each in inputs.items():
         for image_id, reason in each.unreadable.items():
-            run.observers.warn(f"{split}: image {image_id} is skipped: {reason}")
+            run.observers.warn(skip_notice(split, image_id, reason))
         if not each.samples:
             what = f"no image of split {split} can be read."
             raise DataError(what, where="/data", fix="The warnings above give the reasons.")
     return inputs
+
+
+def skip_notice(split: str, image_id: ImageId, reason: str) -> str:
+    """The warning about an image that cannot be read."""
+    return f"{split}: image {image_id} is skipped: {reason}"
 
 
 def describe_inputs(encoder: Encoder, fingerprint: str | None, inputs: Mapping[str, Inputs]) -> dict[str, object]:

@@ -58,29 +58,3 @@ class JsonLog:
     def run_ended(self, event: RunEnded) -> None:
         """Logs the end."""
         self._write("run_ended", event)
-
-
-def read_log(file: Path, event: str) -> list[dict[str, float]]:
-    """The log's lines of one event. Skips a last line that a crash left incomplete."""
-    lines = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if record.get("event") == event:
-            lines.append(record)
-    return lines
-
-
-def read_epochs(file: Path) -> list[dict[str, float]]:
-    """The log's line of each epoch: the last one with a validation loss, or the last one if none has it.
-
-    A run that continues at the end of an epoch logs the epoch again, without the loss that it has computed before.
-    """
-    epochs: dict[float, dict[str, float]] = {}
-    for record in read_log(file, "epoch"):
-        earlier = epochs.get(record["epoch"])
-        if earlier is None or earlier["val_loss"] is None or record["val_loss"] is not None:
-            epochs[record["epoch"]] = record
-    return list(epochs.values())

@@ -124,10 +124,14 @@ def eye(config: type[ComponentConfig] = EyeConfig, target: str = "Eye", **change
     return Encoders(toy("eye", config, target, **changes))
 
 
+_MODULES = {Encoders: "broken_encoders", Mappers: "broken_models", Decoders: "broken_models"}
+
+
 def spoiled(plugin: type[Plugin], config: type[ComponentConfig], says: str, check: str) -> dict[str, Broken]:
-    """By the name of the check: the class of `broken_models` that is called after it."""
+    """By the name of the check: the class that is called after it, in the module of its kind."""
+    module = _MODULES.get(plugin, "broken_surroundings")
     target = "".join(word.capitalize() for word in check.split("-"))
-    return {check: Broken(plugin(toy("broken", config, f"broken_models:{target}")), says)}
+    return {check: Broken(plugin(toy("broken", config, f"{module}:{target}")), says)}
 
 
 BROKEN: dict[str, Broken] = {

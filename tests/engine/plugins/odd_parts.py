@@ -45,6 +45,28 @@ class OddObjective(nn.Module):
         return {} if self.mode == "none" else losses
 
 
+class OddMapperConfig(p.MapperConfig):
+    """Options of the mapper."""
+
+    loss: str = "value"
+
+
+class OddMapper(nn.Module):
+    """One affine map, with a loss of its own under any name."""
+
+    def __init__(self, config: OddMapperConfig, *, features: p.FeatureShape, embed_dim: int) -> None:
+        super().__init__()
+        self.loss, self.prefix_length, self.embed_dim = config.loss, 1, embed_dim
+        self.project = nn.Linear(features.dim, embed_dim)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.project(features.mean(1, keepdim=True))
+
+    def forward_with_losses(self, features: Tensor) -> tuple[Tensor, dict[str, p.Loss]]:
+        prefix = self(features)
+        return prefix, {self.loss: p.Loss(prefix.square().mean((1, 2)).sum(), per="row")}
+
+
 class CountConfig(p.ContextConfig):
     """Options of the context."""
 
@@ -103,6 +125,11 @@ class OddEncoder(nn.Module):
 def register_objectives() -> list[p.Component]:
     target, example = f"{__name__}:OddObjective", OddObjectiveConfig()
     return [p.Component("odd", OddObjectiveConfig, target, "Odd.", example=example)]
+
+
+@p.hookimpl
+def register_mappers() -> list[p.Component]:
+    return [p.Component("odd", OddMapperConfig, f"{__name__}:OddMapper", "Odd.", example=OddMapperConfig())]
 
 
 @p.hookimpl

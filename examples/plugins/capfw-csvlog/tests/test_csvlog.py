@@ -10,7 +10,8 @@ from capfw.core.registry import Registry
 
 
 def step(number: int) -> StepEnded:
-    return StepEnded(number, num_steps=2, epoch=1, loss=3.5, lr=0.1, grad_norm=1.25, captions_per_second=100.0)
+    losses = {"cross-entropy": 4.0, "reward": -0.5}
+    return StepEnded(number, 2, 1, loss=3.5, lr=0.1, grad_norm=1.25, captions_per_second=100.0, losses=losses)
 
 
 def rows(run_dir: Path) -> list[tuple[str, ...]]:
@@ -43,6 +44,8 @@ def test_file_holds_every_value_of_a_run(tmp_path: Path) -> None:
         ("step", "1", "1", "", "lr", "0.1"),
         ("step", "1", "1", "", "grad_norm", "1.25"),
         ("step", "1", "1", "", "captions_per_second", "100.0"),
+        ("step", "1", "1", "", "loss/cross-entropy", "4.0"),
+        ("step", "1", "1", "", "loss/reward", "-0.5"),
         ("epoch", "", "1", "", "train_loss", "3.0"),
         ("evaluated", "2", "", "val", "CIDEr", "0.5"),
         ("evaluated", "2", "", "val", "loss", "2.5"),
@@ -55,7 +58,7 @@ def test_continued_run_adds_and_a_new_run_begins_again(tmp_path: Path) -> None:
         log = CsvLog()  # as after a kill
         log.run_started(RunStarted(tmp_path, {}, is_resumed=is_resumed))
         log.step_ended(step(1))
-    assert len(rows(tmp_path)) == 1 + 2 * 4
+    assert len(rows(tmp_path)) == 1 + 2 * 6
 
     log.run_started(RunStarted(tmp_path, {}, is_resumed=False))
     assert len(rows(tmp_path)) == 1

@@ -28,9 +28,11 @@ class CsvLog:
 
     @hookimpl
     def step_ended(self, event: StepEnded) -> None:
-        """Writes the loss, learning rate, gradient norm and speed of a step."""
+        """Writes the loss, each named loss, learning rate, gradient norm and speed of a step."""
         names = ("loss", "lr", "grad_norm", "captions_per_second")
-        self._write("step", {name: getattr(event, name) for name in names}, step=event.step, epoch=event.epoch)
+        values = {name: getattr(event, name) for name in names}
+        values |= {f"loss/{name}": value for name, value in event.losses.items()}
+        self._write("step", values, step=event.step, epoch=event.epoch)
 
     @hookimpl
     def epoch_ended(self, event: EpochEnded) -> None:
