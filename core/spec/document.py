@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Problem, SpecError
-from .problems import pointer
+from ..options.problems import pointer
 
 
 def read_document(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path, list[Problem]]:
