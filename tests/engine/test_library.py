@@ -22,38 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 Write = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def captioner(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Captioner:
-    """A tiny trained captioner; features (B, 1, 16), prefix (B, 2, 16)."""
-    folder = tmp_path_factory.mktemp("library")
-    spec = {
-        "capfw": 1,
-        "data": {"name": "shapes", "num_train": 8, "num_val": 2, "num_test": 0, "image_size": 32},
-        "features": {"num_workers": 0, "standardize": True},
-        "encoder": {
-            "name": "vit",
-            "weights": "random",
-            "features": "pooled",
-            "architecture": {"image_size": 16, "patch_size": 8, "width": 16, "num_layers": 1, "num_heads": 2},
-        },
-        "mapper": {"name": "linear", "prefix_length": 2},
-        "decoder": {
-            "name": "gpt2",
-            "weights": "random",
-            "tokenizer": "from-captions",
-            "num_layers": 1,
-            "width": 16,
-            "num_heads": 2,
-            "max_positions": 64,
-        },
-        "train": {"epochs": 1},
-        "metrics": [{"name": "cider"}],
-        "run_dir": str(folder / "run"),
-    }
-    result = run(load_spec(spec, registry=registry), registry=registry)
-    return Captioner.load(result.run_dir, device="cpu", registry=registry)
-
-
 def test_public_names_resolve_when_used_and_those_without_models_load_no_torch() -> None:
     code = (
         "import sys, capfw\n"
