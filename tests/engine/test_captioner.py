@@ -58,7 +58,6 @@ ENCODED: dict[str, Callable[[Path], Any]] = {
     "bytes": Path.read_bytes,
     "bytearray": lambda file: bytearray(file.read_bytes()),
     "memoryview": lambda file: memoryview(file.read_bytes()),
-    "file": lambda file: file.open("rb"),
     "BytesIO": lambda file: io.BytesIO(file.read_bytes()),
     "FileSource": FileSource,
     "MemorySource": lambda file: MemorySource(file.read_bytes()),
@@ -78,6 +77,17 @@ def test_every_form_of_the_same_file_gets_the_same_captions(captioner: Captioner
     assert captioner.caption(ENCODED[kind](file)) == captioner.caption(file)
     ids = {"ids": 4} if kind == "Sample" else {}
     assert captioner.caption(ENCODED[kind](file), SAMPLING) == captioner.caption(file, SAMPLING, **ids)
+
+
+def test_an_open_file_is_read_from_its_position_on(captioner: Captioner, file: Path) -> None:
+    with file.open("rb") as held:
+        assert captioner.caption(held) == captioner.caption(file)
+        with pytest.raises(UnreadableSource, match=r"noise\.png: .* no bytes after its position\.\n.*file\.seek\(0\)"):
+            captioner.caption(held)
+        held.seek(0)
+        assert captioner.caption([held]) == [captioner.caption(file)]
+    with pytest.raises(UnreadableSource, match=r"noise\.png: cannot be read: .*closed file"):
+        captioner.caption(held)
 
 
 def test_pixels_decide_what_is_sampled_and_ids_take_their_place(captioner: Captioner) -> None:
@@ -187,16 +197,8 @@ UNREADABLE: list[tuple[Callable[[Path], Any], str]] = [
     ),
     (lambda _: b"", "^an image in memory: cannot decode the image: there are no bytes"),
     (lambda _: [io.BytesIO(b"GIF89a")], r"^an image in memory \(images\[0\]\): cannot decode"),
-    (lambda file: opened(file, "read"), r"noise\.png: .* no bytes after its position\.\n.*file\.seek\(0\)"),
-    (lambda file: opened(file, "close"), r"noise\.png: cannot be read: .*closed file"),
     (lambda file: MemorySource(file.read_bytes()[:200], "half"), "^half: cannot decode the image"),
 ]
-
-
-def opened(file: Path, method: str) -> io.BufferedReader:
-    held = file.open("rb")
-    getattr(held, method)()
-    return held
 
 
 @pytest.mark.parametrize(("give", "message"), UNREADABLE, ids=[str(number) for number in range(len(UNREADABLE))])
