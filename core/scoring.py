@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from .errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError, listed
 from .protocols import Captioned, ComponentConfig, ImageId, Metric, MetricConfig, Scores, narrowed
 from .registry import Registry
@@ -68,7 +66,7 @@ def _default_config(config: type[ComponentConfig]) -> ComponentConfig | None:
     """The options with all defaults; None where an option has no default."""
     try:
         return config()
-    except ValidationError:
+    except SpecError:
         return None
 
 

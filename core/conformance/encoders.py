@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.seeds import seeded
+from ..options.fields import listed_values
 from ..protocols import ComponentConfig, Encoder, EncoderConfig, FeatureKind, narrowed
-from ..spec.fields import listed_values
 from .checks import check, require
 from .comparing import close, shape_of
 from .examples import examples, inputs

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from ..engine.build import frozen
 from ..engine.seeds import seeded
 from ..errors import CapfwError, MissingLibrary, SpecError
+from ..options.fields import listed_values
 from ..protocols import (
     KINDS,
     Component,
@@ -34,7 +35,6 @@ from ..protocols import (
 )
 from ..registry import Registry
 from ..spec import load_part
-from ..spec.fields import listed_values
 from .surroundings import offline
 
 CAPTIONS = (

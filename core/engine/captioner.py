@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from operator import length_hint
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Unpack, get_args, overload
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..errors import CapfwError, CapfwWarning, RequestError, UnreadableSource
@@ -23,15 +21,13 @@ from ..protocols import (
     ContextConfig,
     Decoder,
     Encoder,
-    FileSource,
     GenerateOptions,
     ImageId,
-    ImageTransform,
     IncompatibleComponents,
     Mapper,
-    MemorySource,
+    OptionChanges,
     Sample,
-    Source,
+    changed_options,
     narrowed,
 )
 from ..registry import Registry, code_of
@@ -39,15 +35,19 @@ from ..spec import RunSpec, load_spec
 from .assembling import fingerprints_of, load_model, loaded_best
 from .build import build_context, build_encoder, check_positions
 from .context import tokenized
-from .generate import PURPOSE, Caption, caption_batch
+from .devices import parse_device
+from .generate import PURPOSE, ImageCaptions, caption_batch
+from .inputs.given import ImageInput, several
 from .inputs.reader import no_tokens
 from .inputs.reading import InputReader, encode
+from .inputs.rows import OneOrSeveral, Row, rows_of
 from .model import CaptioningModel
+from .observing.notebook import html_table
+from .observing.progress import counted
 from .run_directory import open_run
 from .seeds import seed_of
+from .tuning import HasParameters, ParameterCounts, count_parameters
 
-ItemT = TypeVar("ItemT")
-ImageInput: TypeAlias = Path | str | bytes | Image.Image | Source
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
 
@@ -57,7 +57,8 @@ class Captioner:
 
     The fields are the parts themselves, for direct use; `with_parts` replaces them. Features are rounded to the stored
     dtype of the run (`spec.features.dtype`), so the captions equal those that `capfw evaluate` writes. Sampled captions
-    are equal too if the image ids are given.
+    are equal too if the image ids are given. `run_dir` is the run that was loaded; `replaced` names the parts that are not
+    its own.
     """
 
     spec: RunSpec
@@ -65,9 +66,36 @@ class Captioner:
     model: CaptioningModel
     device: torch.device
     context: Context | None = None
+    run_dir: Path | None = None
+    replaced: frozenset[str] = field(default=frozenset(), kw_only=True)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{name} {part}" for name, part in self._named_parts())
+        return f"Captioner({str(self.run_dir or '')!r}, {parts}, {self._parameters()}, on {self.device})"
+
+    def _repr_html_(self) -> str:
+        rows = [*self._named_parts(), ("parameters", self._parameters()), ("device", self.device)]
+        return html_table(f"Captioner {self.run_dir or ''}".rstrip(), rows)
+
+    def _parts(self) -> dict[str, HasParameters]:
+        return {"encoder": self.encoder, "mapper": self.model.as_mapper, "decoder": self.model.as_decoder}
+
+    def _named_parts(self) -> list[tuple[str, str]]:
+        """The parts by their names in the spec; a replaced one by its class."""
+        spec = self.spec
+        names = {"encoder": spec.encoder.name, "mapper": spec.mapper.name, "decoder": spec.decoder.name}
+        return [
+            (kind, type(part).__name__ if kind in self.replaced else names[kind])
+            for kind, part in self._parts().items()
+        ]
+
+    def _parameters(self) -> ParameterCounts:
+        return count_parameters(self._parts())
 
     @classmethod
-    def load(cls, run_dir: Path | str, *, device: str | None = None, registry: Registry | None = None) -> Captioner:
+    def load(
+        cls, run_dir: Path | str, *, device: str | torch.device | None = None, registry: Registry | None = None
+    ) -> Captioner:
         """Loads the best checkpoint of a run directory. It needs nothing else but frozen published weights.
 
         Warns (`CapfwWarning`) when the code of a component has changed since the run began. Raises `RequestError` when the
@@ -76,7 +104,7 @@ class Captioner:
         """
         directory = open_run(run_dir)
         spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
-        where = _device(device)
+        where = parse_device(device)
         encoder = build_encoder(spec)
         model = load_model(spec, encoder, directory.assets, is_restored=True)
         directory.check_frozen(*fingerprints_of(encoder, model))
@@ -84,7 +112,8 @@ class Captioner:
         loaded_best(model, directory.checkpoints)
         if isinstance(encoder, torch.nn.Module):
             encoder.to(where)
-        return cls(spec, encoder, model.to(where).eval(), where, build_context(spec, directory.assets))
+        context = build_context(spec, directory.assets)
+        return cls(spec, encoder, model.to(where).eval(), where, context, directory.path)
 
     def with_parts(
         self, *, encoder: Encoder | None = None, mapper: Mapper | None = None, decoder: Decoder | None = None
@@ -95,6 +124,8 @@ class Captioner:
         Raises `IncompatibleComponents` when the parts do not fit each other.
         """
         is_tuned = self.model.encoder is not None and encoder is None
+        given = {"encoder": encoder, "mapper": mapper, "decoder": decoder}
+        replaced = self.replaced | {name for name, part in given.items() if part is not None}
         encoder = self.encoder if encoder is None else encoder
         mapper = self.model.as_mapper if mapper is None else mapper
         decoder = self.model.as_decoder if decoder is None else decoder
@@ -109,174 +140,140 @@ class Captioner:
             model.feature_mean.copy_(self.model.feature_mean)
             model.feature_deviation.copy_(self.model.feature_deviation)
         _check_widths(model, self.device)
-        return Captioner(self.spec, encoder, model, self.device, self.context)
+        return Captioner(self.spec, encoder, model, self.device, self.context, self.run_dir, replaced=replaced)
 
-    def caption(
+    @overload
+    def caption(  # type: ignore[overload-overlap]  # a string is an iterable of strings too
         self,
-        sources: Sequence[ImageInput],
+        images: ImageInput,
         options: GenerateOptions | None = None,
         *,
-        ids: Sequence[ImageId] | None = None,
-        texts: Sequence[str] | None = None,
-    ) -> list[tuple[Caption, ...]]:
-        """Captions of each image, best first (see `Generated`); `options` default to those of the run's spec.
+        ids: OneOrSeveral[ImageId] | None = None,
+        texts: OneOrSeveral[str] | None = None,
+        progress: bool | None = None,
+        **changes: Unpack[OptionChanges],
+    ) -> ImageCaptions: ...
 
-        Sampled captions depend on the run's seed and on the image: on its id in `ids`, or on its bytes without `ids`.
-        The decoder reads `texts` before each caption, in place of the texts of the run's context. Raises
-        `UnreadableSource`, naming the image. For a large collection use `stream`, which continues after such an error.
-        """
-        results = []
-        for _, captions in self.stream(sources, options, ids=ids, texts=texts):
-            if isinstance(captions, CapfwError):
-                raise captions
-            results.append(captions)
-        return results
-
-    def stream(
+    @overload
+    def caption(
         self,
-        sources: Iterable[ImageInput],
+        images: Iterable[ImageInput],
         options: GenerateOptions | None = None,
         *,
         ids: Iterable[ImageId] | None = None,
         texts: Iterable[str] | None = None,
-    ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
-        """Yields each source with its captions, in order and in batches, or with the error if it cannot be read."""
-        options = options or self.spec.generate
-        waiting = iter(sources)
-        named, told = _Beside("ids", ids), _Beside("texts", texts)
-        while group := list(islice(waiting, options.batch_size)):
-            yield from self._caption_group(group, options, named.take(len(group)), told.take(len(group)))
-        named.require_end()
-        told.require_end()
+        progress: bool | None = None,
+        **changes: Unpack[OptionChanges],
+    ) -> list[ImageCaptions]: ...
 
-    def _caption_group(
+    def caption(
         self,
-        group: Sequence[ImageInput],
-        options: GenerateOptions,
-        ids: Sequence[ImageId] | None,
-        texts: Sequence[str] | None,
-    ) -> Iterator[tuple[ImageInput, tuple[Caption, ...] | CapfwError]]:
-        read = self._read([_as_source(source) for source in group])
-        places = [place for place, item in enumerate(read) if isinstance(item, Tensor)]
-        captions: dict[int, tuple[Caption, ...]] = {}
-        if places:
-            inputs = torch.stack([item for item in read if isinstance(item, Tensor)]).to(self.device)
-            batch = self._batch(
-                inputs,
-                [_as_source(group[place]) for place in places],
-                None if ids is None else [ids[place] for place in places],
-                None if texts is None else [texts[place] for place in places],
-                is_sampled=options.is_sampled,
-            )
-            made = caption_batch(self.model, batch, options, precision=self.spec.train.precision)
-            captions = dict(zip(places, made, strict=True))
-        for place, (source, item) in enumerate(zip(group, read, strict=True)):
-            yield source, item if isinstance(item, CapfwError) else captions[place]
-
-    def _read(self, sources: Sequence[Source]) -> list[Tensor | UnreadableSource]:
-        transform = getattr(self.encoder, "transform", None)
-        if isinstance(transform, ImageTransform) and all(isinstance(source, _Opened) for source in sources):
-            return [transform(source.image) for source in sources if isinstance(source, _Opened)]
-        [items] = InputReader(self.encoder, self.device).read([sources])
-        return items
-
-    def _batch(
-        self,
-        inputs: Tensor,
-        sources: Sequence[Source],
-        ids: Sequence[ImageId] | None,
-        texts: Sequence[str] | None,
+        images: ImageInput | Iterable[ImageInput],
+        options: GenerateOptions | None = None,
         *,
-        is_sampled: bool,
-    ) -> Batch:
+        ids: OneOrSeveral[ImageId] | None = None,
+        texts: OneOrSeveral[str] | None = None,
+        progress: bool | None = None,
+        **changes: Unpack[OptionChanges],
+    ) -> ImageCaptions | list[ImageCaptions]:
+        """The captions of one image, best first (see `Generated`), or a list with those of each of several images.
+
+        `options` default to those of the run's spec; keywords such as `num_beams=3` change them (see `changed_options`).
+        Sampled captions depend on the run's seed and on the image: on its id in `ids` or in its `Sample`, or else on its
+        bytes or pixels. The decoder reads `texts` before each caption, in place of the texts of the run's context.
+        A terminal or a notebook shows the progress where there is more than one batch; `progress` True or False decides it.
+
+        Raises `RequestError` for what is no image and for wrong options, and `UnreadableSource` for an image that cannot be
+        read. For a large collection use `stream`, which continues after such an error.
+        """
+        given, is_single = several(images)
+        chosen = self._options(options, changes)
+        total = length_hint(given, 0) or None
+        results: list[ImageCaptions] = []
+        with counted("caption", total, "images", progress) as show:
+            if progress or (total or 0) > chosen.batch_size:
+                show(0)
+            for _, captions in self._stream(rows_of(given, ids, texts, is_single=is_single), chosen):
+                if isinstance(captions, CapfwError):
+                    raise captions
+                results.append(captions)
+                if progress or (total or len(results)) > chosen.batch_size:
+                    show(len(results))
+        return results[0] if is_single else results
+
+    def stream(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        options: GenerateOptions | None = None,
+        *,
+        ids: OneOrSeveral[ImageId] | None = None,
+        texts: OneOrSeveral[str] | None = None,
+        **changes: Unpack[OptionChanges],
+    ) -> Iterator[tuple[ImageInput, ImageCaptions | CapfwError]]:
+        """Yields each image with its captions, in order and in batches, or with the error if it cannot be captioned.
+
+        The arguments are those of `caption`. Raises `RequestError` for wrong options.
+        """
+        given, is_single = several(images)
+        return self._stream(rows_of(given, ids, texts, is_single=is_single), self._options(options, changes))
+
+    def _options(self, options: GenerateOptions | None, changes: OptionChanges) -> GenerateOptions:
+        if options is not None and not isinstance(options, get_args(get_args(GenerateOptions)[0])):
+            raise RequestError(
+                f"{options!r:.80} is no object of options.",
+                where="options",
+                fix="Give options as keywords, num_beams=3, or as BeamOptions(num_beams=3) of capfw.core.protocols.",
+            )
+        return changed_options(options or self.spec.generate, changes)
+
+    def _stream(
+        self, rows: Iterator[tuple[ImageInput, Row | CapfwError]], options: GenerateOptions
+    ) -> Iterator[tuple[ImageInput, ImageCaptions | CapfwError]]:
+        while group := list(islice(rows, options.batch_size)):
+            made = self._caption_rows([row for _, row in group if isinstance(row, Row)], options)
+            for image, row in group:
+                yield image, next(made) if isinstance(row, Row) else row
+
+    def _caption_rows(
+        self, rows: Sequence[Row], options: GenerateOptions
+    ) -> Iterator[ImageCaptions | UnreadableSource]:
+        read: list[Tensor | UnreadableSource] = []
+        if rows:
+            [read] = InputReader(self.encoder, self.device).read([[row.source for row in rows]])
+        inputs = [item for item in read if isinstance(item, Tensor)]
+        made: Iterator[ImageCaptions] = iter(())
+        if inputs:
+            readable = [row for row, item in zip(rows, read, strict=True) if isinstance(item, Tensor)]
+            batch = self._batch(torch.stack(inputs).to(self.device), readable, is_sampled=options.is_sampled)
+            made = iter(caption_batch(self.model, batch, options, precision=self.spec.train.precision))
+        return (item if isinstance(item, UnreadableSource) else next(made) for item in read)
+
+    def _batch(self, inputs: Tensor, rows: Sequence[Row], *, is_sampled: bool) -> Batch:
         """The batch for the model: features rounded to the stored dtype, or inputs of a tuned encoder."""
         if self.model.encoder is None:
             stored = torch.float16 if self.spec.features.dtype == "float16" else torch.float32
             inputs = encode(self.encoder, inputs).to(stored).float()  # (B, N, D)
-        named: Sequence[ImageId] = ids or [source.name for source in sources]
-        if ids is None and is_sampled:  # only then a source is read again
-            named = [hashlib.sha256(source.read()).hexdigest() for source in sources]
-        samples = [Sample(i, source, (), source.name) for i, source in zip(named, sources, strict=True)]
-        if texts is None and self.context is not None:
+        named = [row.name(is_sampled=is_sampled) for row in rows]
+        samples = [Sample(i, row.source, (), row.source.name) for i, row in zip(named, rows, strict=True)]
+        texts = [row.text for row in rows if row.text is not None]  # of all rows, or of none
+        if not texts and self.context is not None:
             part = self.spec.context
             reads = part is not None and narrowed(part.config, ContextConfig).reads_features()
             features = [row.cpu() if reads else None for row in inputs]
             pairs = zip(samples, features, strict=True)
             texts = [self.context.text(sample, row, excluding=sample.image_id) for sample, row in pairs]
-        rows = np.arange(len(samples))
+        tokens = tokenized(self.model, texts).batch(np.arange(len(samples)), self.device) if texts else None
         return Batch(
             samples,
             inputs,
             no_tokens(len(samples), self.device),
-            None if texts is None else tokenized(self.model, texts).batch(rows, self.device),
+            tokens,
             torch.tensor([seed_of(self.spec.seed, PURPOSE, i) for i in named], dtype=torch.int64),
         )
 
 
-class _Beside(Generic[ItemT]):
-    """Values that the caller gives beside the images, one per image."""
-
-    def __init__(self, what: str, items: Iterable[ItemT] | None) -> None:
-        self._what, self._items = what, None if items is None else iter(items)
-
-    def take(self, count: int) -> list[ItemT] | None:
-        """The next `count` values; None where the caller gave none."""
-        if self._items is None:
-            return None
-        taken = list(islice(self._items, count))
-        if len(taken) < count:
-            what = f"there are fewer {self._what} than images."
-            raise RequestError(what, where=self._what, fix="Give one per image.")
-        return taken
-
-    def require_end(self) -> None:
-        """Raises `RequestError` when values are left."""
-        if self._items is not None and list(islice(self._items, 1)):
-            what = f"there are more {self._what} than images."
-            raise RequestError(what, where=self._what, fix="Give one per image.")
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """An opened image as a source."""
-
-    image: Image.Image
-    name: str = "the image"
-
-    def read(self) -> bytes:
-        """The image as PNG."""
-        written = io.BytesIO()
-        self.image.convert("RGB").save(written, format="PNG", compress_level=0)
-        return written.getvalue()
-
-    def identity(self) -> None:
-        """None: the image is in memory."""
-        return
-
-
-def _as_source(given: ImageInput) -> Source:
-    if isinstance(given, Image.Image):
-        return _Opened(given)
-    if isinstance(given, bytes):
-        return MemorySource(given, "the image")
-    return FileSource(Path(given)) if isinstance(given, Path | str) else given
-
-
 def _warn(text: str) -> None:
     warnings.warn(text, CapfwWarning, stacklevel=3)
-
-
-def _device(name: str | None) -> torch.device:
-    """The device of this name; by default the GPU, or the CPU without one. Raises `RequestError` if it does not exist."""
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as err:  # unknown name, torch without it, no such device
-        raise RequestError(
-            f'this machine has no device "{name}": {next(iter(str(err).splitlines()), type(err).__name__)}',
-            where="--device",
-            fix='Name another, such as "cpu" or "cuda:0", or leave it out.',
-        ) from err
 
 
 def _check_widths(model: CaptioningModel, device: torch.device) -> None:

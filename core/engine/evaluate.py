@@ -12,7 +12,7 @@ from ..protocols import Captioned, Evaluated, ImageId, Metric, Sample
 from ..scoring import MetricScores, apply_metrics
 from .assembling import loaded_best
 from .evaluation import Evaluation
-from .generate import Caption, autocast, caption_split
+from .generate import ImageCaptions, autocast, caption_split
 from .inputs.captions import Captions, TokenRows
 from .inputs.reader import Inputs, Reader
 from .model import CaptioningModel
@@ -72,7 +72,7 @@ class Evaluator:
             share=run.share,
             progress=run.progress(f"caption {self.split}", "images"),
         )
-        gathered: dict[ImageId, tuple[Caption, ...]] = dict(gather_object(list(captions.items())))
+        gathered: dict[ImageId, ImageCaptions] = dict(gather_object(list(captions.items())))
         ordered = {sample.image_id: gathered[sample.image_id] for sample in samples}
         scores = self._score(ordered, samples)
         for warning in dict.fromkeys(scores.notices):
@@ -81,7 +81,7 @@ class Evaluator:
             self.split, step, scores.corpus, scores.per_image, ordered, self._signature(samples, scores.details)
         )
 
-    def _score(self, captions: Mapping[ImageId, tuple[Caption, ...]], samples: Sequence[Sample]) -> MetricScores:
+    def _score(self, captions: Mapping[ImageId, ImageCaptions], samples: Sequence[Sample]) -> MetricScores:
         """Scores every image once, in the main process, which sends the scores to the others."""
         shared: list[MetricScores | None] = [None]
         if self.run.is_main:

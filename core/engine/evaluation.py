@@ -10,7 +10,8 @@ from pathlib import Path
 from ..errors import RunError
 from ..protocols import ImageId
 from .atomic import write_json
-from .generate import Caption
+from .generate import Caption, ImageCaptions
+from .observing.notebook import html_table
 
 RESULT_FOLDERS = ("candidates", "scores")
 
@@ -27,8 +28,15 @@ class Evaluation:
     step: int
     scores: Mapping[str, float]
     per_image: Mapping[str, Mapping[ImageId, float]]
-    captions: Mapping[ImageId, tuple[Caption, ...]]
+    captions: Mapping[ImageId, ImageCaptions]
     signature: Mapping[str, object]
+
+    def __repr__(self) -> str:
+        scores = scores_in_words(self.scores)
+        return f"Evaluation({self.split}, step {self.step}, {len(self.captions):,} images: {scores})"
+
+    def _repr_html_(self) -> str:
+        return html_table(f"{self.split}, step {self.step}, {len(self.captions):,} images", self.scores.items())
 
     def write(self, run_dir: Path) -> None:
         """Writes `candidates/SPLIT.json` (COCO results format) and then `scores/SPLIT.json`."""
@@ -58,7 +66,7 @@ class Evaluation:
         try:
             record, candidates = json.loads(scores_file.read_text()), json.loads(candidates_file.read_text())
             captions = {
-                c["image_id"]: tuple(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
+                c["image_id"]: ImageCaptions(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
                 for c in candidates
             }
             ids = {str(image_id): image_id for image_id in captions}
@@ -70,6 +78,11 @@ class Evaluation:
                 where=str(scores_file),
                 fix="Delete this file and run again, to caption and score the split again.",
             ) from err
+
+
+def scores_in_words(scores: Mapping[str, float]) -> str:
+    """Scores in one line."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items()) or "no scores"
 
 
 def require_writable(folder: Path) -> None:

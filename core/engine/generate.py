@@ -11,6 +11,7 @@ import torch
 from ..protocols import Batch, GenerateOptions, ImageId
 from .inputs.reader import Reader
 from .model import CaptioningModel
+from .observing.notebook import html_table
 
 PURPOSE = "generate"  # part of the seeds of sampled captions
 
@@ -22,6 +23,30 @@ class Caption:
     text: str
     log_prob: float
 
+    def __repr__(self) -> str:
+        return f"Caption({self.text!r}, log_prob={self.log_prob:.3f})"
+
+
+class ImageCaptions(tuple[Caption, ...]):
+    """The captions of one image, best first: a tuple of `Caption`. `str` gives their texts, one per line."""
+
+    __slots__ = ()
+
+    @property
+    def text(self) -> str:
+        """The text of the best caption."""
+        return self[0].text
+
+    def __str__(self) -> str:
+        return "\n".join(caption.text for caption in self)
+
+    def __repr__(self) -> str:
+        return f"ImageCaptions({', '.join(repr(caption.text) for caption in self)})"
+
+    def _repr_html_(self) -> str:
+        rows = [(caption.text, f"log-probability {caption.log_prob:.2f}") for caption in self]
+        return html_table("Captions, best first" if len(self) > 1 else "Caption", rows)
+
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Autocast to bfloat16 if `precision` is "bf16", or "auto" on CUDA."""
@@ -31,14 +56,14 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 def caption_batch(
     model: CaptioningModel, batch: Batch, options: GenerateOptions, *, precision: str
-) -> list[tuple[Caption, ...]]:
+) -> list[ImageCaptions]:
     """Captions of each row of a batch on the model's device. Sampling depends only on the seeds of the rows."""
     with torch.inference_mode(), autocast(batch.inputs.device, precision):
         generated = model.generate(model.prefix(batch), options, batch.seeds)
     texts = model.detokenize(generated.ids)
     captions = [Caption(text, log_prob) for text, log_prob in zip(texts, generated.log_probs.tolist(), strict=True)]
     count = options.num_captions
-    return [tuple(captions[start : start + count]) for start in range(0, len(captions), count)]
+    return [ImageCaptions(captions[start : start + count]) for start in range(0, len(captions), count)]
 
 
 def caption_split(
@@ -49,14 +74,14 @@ def caption_split(
     precision: str,
     share: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None],
-) -> dict[ImageId, tuple[Caption, ...]]:
+) -> dict[ImageId, ImageCaptions]:
     """Captions of this process's share of the split. The batches, and so the captions, are equal for every share."""
     model.eval()
     rank, world = share
     num_images = len(reader.inputs.samples)
     starts = range(0, num_images, options.batch_size)[rank::world]
     groups = [range(start, min(start + options.batch_size, num_images)) for start in starts]
-    captions: dict[ImageId, tuple[Caption, ...]] = {}
+    captions: dict[ImageId, ImageCaptions] = {}
     for batch in reader.of_images(groups, PURPOSE):
         made = caption_batch(model, batch, options, precision=precision)
         captions.update((sample.image_id, each) for sample, each in zip(batch.samples, made, strict=True))

@@ -22,22 +22,26 @@ from typing import Literal, TypeAlias, get_args
 import torch
 
 from ..errors import RequestError, suggestion
-from ..protocols import RunEnded, RunStarted, Sample
+from ..protocols import Encoder, Objective, RunEnded, RunStarted, Sample
 from ..registry import Registry
 from ..spec import Overrides, RunSpec, load_spec, pairs_of
 from .assembling import assemble, fingerprints_of, loaded_best
 from .build import build_metrics, build_objective
 from .context import fit_context
 from .evaluate import Evaluator, evaluate_best
-from .evaluation import RESULT_FOLDERS, Evaluation, require_writable
+from .evaluation import RESULT_FOLDERS, Evaluation, require_writable, scores_in_words
 from .inputs.extraction import describe_inputs, extract
 from .inputs.splits import check_splits, final_split, read_splits
+from .model import CaptioningModel
 from .observing.json_log import JsonLog
+from .observing.notebook import html_table
+from .observing.progress import shown
 from .observing.report import write_report
 from .opening import Run, opened
 from .run_directory import RunDirectory, describe_data, open_run, providers, versions
 from .task import Task
 from .training import train
+from .tuning import count_parameters
 
 _FREE = ("/features/store", "/features/num_workers")  # these options change no result
 _CHANGEABLE = ("/generate", "/metrics", "/data", "/seed")
@@ -48,21 +52,47 @@ Stage: TypeAlias = Literal["extract", "train", "report"]
 class RunResult:
     """The result of a run: its directory, and the evaluation of the test split, or of val where there is no test split.
 
-    `finished_at` is set where the run was finished already and this call did nothing.
+    `finished_at` is set where the run was finished already and this call did nothing. `num_trained` and `num_parameters`
+    count the parameters that the run trains, and all of them, the encoder's too.
     """
 
     run_dir: Path
     evaluation: Evaluation | None
     seconds: float
     finished_at: str | None = None
+    num_trained: int | None = None
+    num_parameters: int | None = None
+
+    def __repr__(self) -> str:
+        scores = (
+            "" if self.evaluation is None else f"{self.evaluation.split}: {scores_in_words(self.evaluation.scores)}"
+        )
+        facts = [scores or "not evaluated", *(f"{name} {value}" for name, value in self._facts())]
+        return f"RunResult({str(self.run_dir)!r}, {', '.join(facts)})"
+
+    def _repr_html_(self) -> str:
+        scores = () if self.evaluation is None else self.evaluation.scores.items()
+        split = "not evaluated" if self.evaluation is None else self.evaluation.split
+        return html_table(f"{self.run_dir}, {split}", [*scores, *self._facts()])
+
+    def _facts(self) -> list[tuple[str, str]]:
+        trained = f"{self.num_trained:,} of {self.num_parameters:,} parameters" if self.num_parameters else ""
+        took = ("finished at", self.finished_at) if self.finished_at else ("took", f"{self.seconds:.1f} s")
+        return [("trained", trained)] * bool(trained) + [took]
 
 
 def run(
-    spec: RunSpec, *, registry: Registry | None = None, observers: Sequence[object] = (), until: Stage = "report"
+    spec: RunSpec,
+    *,
+    registry: Registry | None = None,
+    observers: Sequence[object] = (),
+    progress: bool | None = None,
+    until: Stage = "report",
 ) -> RunResult:
     """Runs `spec` in its run directory, or continues the run of an earlier call there.
 
-    `until` names the last stage: "extract", "train" or "report" (all). `observers` are objects with run hooks.
+    `until` names the last stage: "extract", "train" or "report" (all). `observers` are objects with run hooks. Progress is
+    shown on a terminal and in a notebook, unless `observers` has a `ProgressDisplay`; `progress` True or False decides it.
     Raises `CapfwError` for every error that a user can cause.
     """
     if until not in get_args(Stage):
@@ -71,7 +101,10 @@ def run(
     started = time.perf_counter()
     registry = registry or Registry.discover()
     directory = RunDirectory(spec.run_dir)
-    with opened(spec, registry, directory, lambda it: [JsonLog(it.path / "log.jsonl"), *observers]) as run:
+    with (
+        shown(observers, progress) as watching,
+        opened(spec, registry, directory, lambda it: [JsonLog(it.path / "log.jsonl"), *watching]) as run,
+    ):
         _begin(run)
         splits = read_splits(run)
         check_splits(splits)
@@ -80,8 +113,16 @@ def run(
         evaluation = finished or _perform(run, splits, until)
         seconds = time.perf_counter() - started
         run.observers.tell(RunEnded(spec.run_dir, evaluation.scores if evaluation else {}, seconds))
-        finished_at = run.directory.environment.get("finished_at")
-    return RunResult(spec.run_dir, evaluation, seconds, str(finished_at) if finished else None)
+        known = run.directory.environment
+    counts = known.get("parameters")
+    return RunResult(
+        spec.run_dir,
+        evaluation,
+        seconds,
+        str(known["finished_at"]) if finished else None,
+        counts["trained"] if isinstance(counts, dict) else None,
+        counts["total"] if isinstance(counts, dict) else None,
+    )
 
 
 def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> Evaluation | None:
@@ -93,6 +134,7 @@ def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> 
     run.directory.check_frozen(*fingerprints)
     inputs = extract(run, encoder, fingerprints[0], splits)
     run.record(features=describe_inputs(encoder, fingerprints[0], inputs), frozen_fingerprint=fingerprints[1])
+    run.record(parameters=_parameters(encoder, model, objective))
     if until == "extract":
         return None
     texts = fit_context(run, model, inputs)
@@ -107,6 +149,11 @@ def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> 
     run.record(finished_at=datetime.now().astimezone().isoformat(timespec="seconds"))
     run.wait()
     return evaluation
+
+
+def _parameters(encoder: Encoder, model: CaptioningModel, objective: Objective) -> dict[str, object]:
+    parts = {"encoder": encoder, "mapper": model.as_mapper, "decoder": model.as_decoder, "objective": objective}
+    return count_parameters(parts).to_json()
 
 
 def _begin(run: Run) -> None:
@@ -156,13 +203,14 @@ def evaluate_run(
     output: Path | str | None = None,
     registry: Registry | None = None,
     observers: Sequence[object] = (),
+    progress: bool | None = None,
 ) -> Evaluation:
     """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
 
     `split` defaults to the final split (test, else val). `overrides` (JSON pointers) may change /generate, /metrics,
     /data and /seed; the results then go to `output`, so that those of the run itself remain. Overrides may also change
     /features/store and /features/num_workers, which change no result. Paths in overrides are relative to the working
-    directory. Raises `CapfwError`.
+    directory. `observers` and `progress` are those of `run`. Raises `CapfwError`.
     """
     directory = open_run(run_dir)
     changes = pairs_of(overrides)
@@ -179,7 +227,7 @@ def evaluate_run(
     )
     # Another seed samples other captions. The parts are built with the run's own seed, which set their random weights.
     seed, spec = spec.seed, spec.model_copy(update={"seed": directory.seed})
-    with opened(spec, registry, directory, lambda _: observers) as run:
+    with shown(observers, progress) as watching, opened(spec, registry, directory, lambda _: watching) as run:
         require_writable(results)
         run.directory.report_changed_code(run.code, run.observers.warn)
         splits = read_splits(run)

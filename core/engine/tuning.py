@@ -1,8 +1,10 @@
-"""Selects the parameters that are trained (`/train/tune`)."""
+"""Selects the parameters that are trained (`/train/tune`), and counts them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from torch import nn
 
@@ -52,3 +54,48 @@ def _beginnings(name: str) -> Iterator[str]:
 def parts_of(model: CaptioningModel) -> list[tuple[str, nn.Module]]:
     """The parts of the model by name, with the encoder if it is tuned."""
     return [(name, part) for name in PARTS if isinstance(part := getattr(model, name), nn.Module)]
+
+
+class HasParameters(Protocol):
+    """An encoder, mapper, decoder or objective."""
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """All parameters, each once."""
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """The number of trained parameters and of all, by part."""
+
+    trained_by_part: Mapping[str, int]
+    total_by_part: Mapping[str, int]
+
+    @property
+    def trained(self) -> int:
+        """The number of parameters that the run trains."""
+        return sum(self.trained_by_part.values())
+
+    @property
+    def total(self) -> int:
+        """The number of all parameters."""
+        return sum(self.total_by_part.values())
+
+    def __str__(self) -> str:
+        return f"{self.total:,} parameters ({self.trained:,} trained)"
+
+    def to_json(self) -> dict[str, object]:
+        """The numbers for environment.json."""
+        totals = self.total_by_part.items()
+        parts = {name: {"trained": self.trained_by_part[name], "total": total} for name, total in totals}
+        return {"trained": self.trained, "total": self.total, "by_part": parts}
+
+
+def count_parameters(parts: Mapping[str, HasParameters]) -> ParameterCounts:
+    """The parameters of these parts. One that two parts share counts for the first."""
+    trained, total, seen = dict[str, int](), dict[str, int](), set[int]()
+    for name, part in parts.items():
+        own = [parameter for parameter in part.parameters() if id(parameter) not in seen]
+        seen.update(map(id, own))
+        trained[name] = sum(parameter.numel() for parameter in own if parameter.requires_grad)
+        total[name] = sum(parameter.numel() for parameter in own)
+    return ParameterCounts(trained, total)

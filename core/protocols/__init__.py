@@ -35,7 +35,15 @@ from .events import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarte
 from .files import missing_files, read_json, warn_of_repeated_captions
 from .fingerprint import weights_fingerprint
 from .foreign import ForeignCheckpoint, ForeignFeatures
-from .generation import AverageBeamOptions, BeamOptions, GenerateOptions, GreedyOptions, NucleusOptions
+from .generation import (
+    AverageBeamOptions,
+    BeamOptions,
+    GenerateOptions,
+    GreedyOptions,
+    NucleusOptions,
+    OptionChanges,
+    changed_options,
+)
 from .hookspecs import API_VERSION, hookimpl
 from .images import (
     Box,
@@ -142,6 +150,7 @@ __all__ = [
     "NucleusOptions",
     "Objective",
     "ObjectiveConfig",
+    "OptionChanges",
     "OutputPath",
     "Prefix",
     "Progress",
@@ -159,6 +168,7 @@ __all__ = [
     "UnreadableImage",
     "UnreadableSource",
     "Weights",
+    "changed_options",
     "hookimpl",
     "image_transform",
     "is_local_path",

@@ -10,17 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
+from ..options import Options
 from .shapes import FeatureKind
 
 _Config = TypeVar("_Config", bound="ComponentConfig")
 
 
-class ComponentConfig(BaseModel):
+class ComponentConfig(Options):
     """Options of any component: frozen, without a `name` field; unknown keys are errors. Subclass the base of your kind."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class EncoderConfig(ComponentConfig):

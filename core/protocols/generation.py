@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias, TypedDict
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
+
+from ..errors import RequestError, choices
+from ..options import Options
 
 
-class _Options(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+class _Options(Options):
+    model_config = ConfigDict(strict=True)
 
     max_tokens: int = Field(50, ge=1, description="Longest caption, in tokens, EOS included.")
     batch_size: int = Field(64, ge=1, description="Images captioned at once.")
@@ -76,3 +80,62 @@ class NucleusOptions(_Options):
 GenerateOptions: TypeAlias = Annotated[
     GreedyOptions | BeamOptions | AverageBeamOptions | NucleusOptions, Field(discriminator="method")
 ]
+
+
+class OptionChanges(TypedDict, total=False):
+    """The options of all methods, as keywords of a call."""
+
+    method: Literal["greedy", "beam", "nucleus", "average-beam"]
+    max_tokens: int
+    batch_size: int
+    use_cache: bool
+    num_beams: int
+    num_captions: int
+    length_penalty: float
+    top_p: float
+    temperature: float
+
+
+# In this order, a method that the caller does not name is chosen by its options.
+_METHODS = (GreedyOptions, BeamOptions, NucleusOptions, AverageBeamOptions)
+
+
+def changed_options(options: GenerateOptions, changes: Mapping[str, object]) -> GenerateOptions:
+    """`options` with the values in `changes`.
+
+    An option that the method lacks chooses the first method that has all of them: beam search for `num_beams`,
+    `num_captions` and `length_penalty`, sampling for `top_p` and `temperature`. The options that every method has then stay.
+
+    Raises `CapfwError` for an unknown option, for options that no method has together, and for a wrong value.
+    """
+    if not changes:
+        return options
+    known = {name for method in _METHODS for name in method.model_fields}
+    if unknown := [name for name in changes if name not in known]:
+        what = f'no option of generation is called "{unknown[0]}".'
+        raise RequestError(what, where=unknown[0], fix=choices("Options", sorted(known), unknown[0]))
+    chosen = _method_of(options, changes)
+    kept = options.model_dump(include=None if chosen is type(options) else set(_Options.model_fields))
+    return chosen(**{**kept, **changes})
+
+
+def _method_of(options: GenerateOptions, changes: Mapping[str, object]) -> type[GenerateOptions]:
+    """The model of the method that `changes` name, or of the first one that has all of them."""
+    tags = {method.model_fields["method"].default: method for method in _METHODS}
+    if "method" in changes:
+        if changes["method"] not in tags:
+            raise RequestError(
+                f"no method of generation is called {changes['method']!r}.",
+                where="method",
+                fix=choices("Methods", tags, changes["method"]),
+            )
+        return tags[changes["method"]]
+    for method in (type(options), *_METHODS):
+        if changes.keys() <= method.model_fields.keys():
+            return method
+    lines = (
+        f"{name}: {', '.join(tag for tag, method in tags.items() if name in method.model_fields)}" for name in changes
+    )
+    raise RequestError(
+        "no method of generation has all of these options.", where=", ".join(changes), fix="\n".join(lines)
+    )

@@ -24,13 +24,26 @@ def open_image(data: bytes, *, name: str = "the image") -> Image:
     Converts grey, palette, CMYK, 16-bit and 32-bit images. Transparent pixels are laid on white. Raises
     `UnreadableImage`, naming `name`, when Pillow cannot decode all of the image.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(io.BytesIO(data))
-            opened.load()
+    except UnidentifiedImageError as err:  # its text holds the address of an object
+        what = "the bytes are no image of a format that Pillow reads" if data else "there are no bytes"
+        raise UnreadableImage(f"cannot decode the image: {what}", where=name) from err
+    except Exception as err:
+        raise UnreadableImage(f"cannot decode the image: {err}", where=name) from err
+    return upright_rgb(opened, name=name)
+
+
+def upright_rgb(opened: Image, *, name: str = "the image") -> Image:
+    """Converts an image that Pillow has opened as `open_image` does. Raises `UnreadableImage` when it is damaged."""
+    from PIL import Image, ImageOps
+
+    try:
+        opened.load()
         image: Image.Image = ImageOps.exif_transpose(opened)
         if image.mode.startswith(("I", "F")):
             image = _eight_bits(image)
@@ -97,7 +110,7 @@ def padded_square(width: int, height: int) -> Box:
 
 
 class ImageTransform:
-    """An encoder's transform: encoded bytes (PNG, JPEG, ...), or an opened RGB image, to one input (3, H, W) float32.
+    """An encoder's transform: encoded bytes (PNG, JPEG, ...), or an opened image, to one input (3, H, W) float32.
 
     It holds no weights and pickles small, because it travels to the processes that read images. Raises `UnreadableImage`.
     """
@@ -107,7 +120,7 @@ class ImageTransform:
 
     def __call__(self, source: bytes | Image) -> Tensor:
         """One input (3, H, W) float32."""
-        return self._convert(open_image(source) if isinstance(source, bytes) else source.convert("RGB"))
+        return self._convert(open_image(source) if isinstance(source, bytes) else upright_rgb(source))
 
     def box(self, width: int, height: int) -> Box | None:
         """The part of a photo of this size that reaches the encoder; None where the encoder does not report it."""

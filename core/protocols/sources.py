@@ -42,8 +42,9 @@ class FileSource:
         """The content of the file."""
         try:
             return self.path.read_bytes()
-        except OSError as err:
-            raise UnreadableSource(f"cannot be read: {err.strerror or err}", where=self.name) from err
+        except (OSError, ValueError) as err:  # ValueError: a zero byte in the path
+            reason = getattr(err, "strerror", None) or err
+            raise UnreadableSource(f"cannot be read: {reason}", where=self.name) from err
 
     def identity(self) -> tuple[str | int, ...]:
         """Path, inode, size, and the times of modification and change."""

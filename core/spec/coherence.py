@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import Problem, suggestion
+from ..options.fields import listed_values, shown
+from ..options.problems import pointer
 from ..protocols import (
     ComponentConfig,
     ContextConfig,
@@ -16,9 +18,7 @@ from ..protocols import (
     narrowed,
 )
 from ..registry import Registry
-from .fields import listed_values, shown
 from .part import Part
-from .problems import pointer
 from .settings import TrainSettings, TuneSettings
 
 

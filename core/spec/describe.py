@@ -9,9 +9,9 @@ from pydantic import BaseModel, JsonValue, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from ..errors import PluginError, suggestion
+from ..options.fields import Place, field_names
 from ..protocols import KINDS, Component, Kind, MetricConfig
 from ..registry import Registry
-from .fields import Place, field_names
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..errors import Problem, SpecError
-from .problems import pointer
+from ..options.problems import pointer
 
 Overrides: TypeAlias = Mapping[str, object] | Sequence[tuple[str, object]]
 """JSON pointers and values; as a sequence, a place may occur twice: `/metrics/-` appends each time."""

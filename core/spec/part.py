@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import InstanceOf, PlainSerializer, WithJsonSchema
 
@@ -13,6 +13,9 @@ from ..protocols import Component, ComponentConfig, Kind
 @dataclass(frozen=True)
 class Part:
     """A component and its options. `metrics` are the metrics of an objective, in the order of its config."""
+
+    in_words: ClassVar[str] = "an object that names a component"
+    """The type of a section in error messages."""
 
     kind: Kind
     component: Component

@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import PluginError, Problem
+from ..options.fields import shown
+from ..options.problems import from_pydantic, pointer
 from ..protocols import KINDS, Component, ComponentConfig, Kind, ObjectiveConfig
 from ..registry import Registry
 from .document import find_value, override
-from .fields import shown
 from .part import Part
-from .problems import from_pydantic, pointer
 from .provenance import Provenance
 
 

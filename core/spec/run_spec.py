@@ -10,12 +10,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import SpecError
+from ..options.problems import from_pydantic
 from ..protocols import Component, GenerateOptions, GreedyOptions, Kind, OutputPath
 from ..registry import Registry
 from .coherence import contradictions_in
 from .document import Overrides, override, pairs_of, read_document
 from .part import Part, PartField
-from .problems import from_pydantic
 from .provenance import Provenance
 from .resolution import Resolver
 from .settings import FeatureSettings, TrainSettings

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from capfw.core.errors import SpecError
 from capfw.core.protocols import CapfwWarning, DataError, Dataset, FileSource
 from capfw.plugins.datasets.coco import CocoConfig
 from capfw.plugins.datasets.coco.model import CocoDataset
@@ -127,7 +128,7 @@ def test_names_missing_images_and_the_folder(images: Path) -> None:
 
 
 def test_needs_a_split_and_existing_places(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="at least one split"):
+    with pytest.raises(SpecError, match="at least one split"):
         CocoConfig()
     with pytest.raises(ValidationError, match="there is no folder at") as caught:
         CocoConfig.model_validate({"test": {"images": tmp_path / "no", "captions": tmp_path / "no.json"}})

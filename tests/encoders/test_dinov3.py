@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from capfw.core.errors import SpecError
 from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
 from capfw.plugins.encoders.dinov3 import BACKBONE_FILE, HEAD_FILE, TINY, DinoV3Config
 from capfw.plugins.encoders.dinov3 import backbone as backbones
@@ -291,7 +291,7 @@ def test_code_in_a_pickle_is_never_run(dinotxt: Golden, tmp_path: Path, monkeypa
     ],
 )
 def test_options_without_effect_are_refused(options: dict[str, Any], word: str) -> None:
-    with pytest.raises(ValidationError, match=word):
+    with pytest.raises(SpecError, match=word):
         DinoV3Config(**options)
 
 
@@ -305,7 +305,7 @@ def test_the_head_is_random_on_a_random_backbone_and_published_on_any_other() ->
 
 def test_missing_named_file_says_how_to_get_it() -> None:
     for field in ("weights", "head_weights"):
-        with pytest.raises(ValidationError) as caught:
+        with pytest.raises(SpecError) as caught:
             DinoV3Config(**{field: "./nowhere.pth"})
         for word in ("nowhere.pth", "on request", BACKBONE_FILE, HEAD_FILE):
             assert word in str(caught.value)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from capfw import Captioner, load_spec, run
 from capfw.core.registry import Registry
 
 TINY: dict[str, Any] = {
@@ -44,6 +45,38 @@ TINY: dict[str, Any] = {
 def registry() -> Registry:
     """Everything installed."""
     return Registry.discover()
+
+
+@pytest.fixture(scope="session")
+def captioner(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Captioner:
+    """A tiny trained captioner; features (B, 1, 16), prefix (B, 2, 16)."""
+    folder = tmp_path_factory.mktemp("library")
+    spec = {
+        "capfw": 1,
+        "data": {"name": "shapes", "num_train": 8, "num_val": 2, "num_test": 0, "image_size": 32},
+        "features": {"num_workers": 0, "standardize": True},
+        "encoder": {
+            "name": "vit",
+            "weights": "random",
+            "features": "pooled",
+            "architecture": {"image_size": 16, "patch_size": 8, "width": 16, "num_layers": 1, "num_heads": 2},
+        },
+        "mapper": {"name": "linear", "prefix_length": 2},
+        "decoder": {
+            "name": "gpt2",
+            "weights": "random",
+            "tokenizer": "from-captions",
+            "num_layers": 1,
+            "width": 16,
+            "num_heads": 2,
+            "max_positions": 64,
+        },
+        "train": {"epochs": 1},
+        "metrics": [{"name": "cider"}],
+        "run_dir": str(folder / "run"),
+    }
+    result = run(load_spec(spec, registry=registry), registry=registry)
+    return Captioner.load(result.run_dir, device="cpu", registry=registry)
 
 
 @pytest.fixture

@@ -14,43 +14,12 @@ from torch import nn
 
 import capfw
 from capfw import CapfwError, Captioner, Registry, load_part, load_spec, run
-from capfw.core.errors import IncompatibleComponents, RunError, SpecError
+from capfw.core.engine.devices import devices_here, parse_device
+from capfw.core.errors import IncompatibleComponents, RequestError, RunError, SpecError
 from capfw.core.protocols import Batch, FeatureShape, TokenBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 Write = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def captioner(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Captioner:
-    """A tiny trained captioner; features (B, 1, 16), prefix (B, 2, 16)."""
-    folder = tmp_path_factory.mktemp("library")
-    spec = {
-        "capfw": 1,
-        "data": {"name": "shapes", "num_train": 8, "num_val": 2, "num_test": 0, "image_size": 32},
-        "features": {"num_workers": 0, "standardize": True},
-        "encoder": {
-            "name": "vit",
-            "weights": "random",
-            "features": "pooled",
-            "architecture": {"image_size": 16, "patch_size": 8, "width": 16, "num_layers": 1, "num_heads": 2},
-        },
-        "mapper": {"name": "linear", "prefix_length": 2},
-        "decoder": {
-            "name": "gpt2",
-            "weights": "random",
-            "tokenizer": "from-captions",
-            "num_layers": 1,
-            "width": 16,
-            "num_heads": 2,
-            "max_positions": 64,
-        },
-        "train": {"epochs": 1},
-        "metrics": [{"name": "cider"}],
-        "run_dir": str(folder / "run"),
-    }
-    result = run(load_spec(spec, registry=registry), registry=registry)
-    return Captioner.load(result.run_dir, device="cpu", registry=registry)
 
 
 def test_public_names_resolve_when_used_and_those_without_models_load_no_torch() -> None:
@@ -128,11 +97,23 @@ def test_a_prefix_too_long_for_the_decoder_is_refused(captioner: Captioner) -> N
         captioner.with_parts(mapper=mapper)
 
 
-@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "gpu", "meta"])
 def test_a_device_that_is_not_here_is_refused(captioner: Captioner, device: str) -> None:
-    with pytest.raises(RunError, match=f'this machine has no device "{device}"') as caught:
+    with pytest.raises(RunError, match=f'^--device: this machine has no device "{device}"') as caught:
         Captioner.load(captioner.spec.run_dir, device=device)
-    assert '"cpu"' in str(caught.value)
+    first, fix = str(caught.value).splitlines()
+    assert len(first) < 160
+    assert fix.startswith(f"  Devices here: {', '.join(devices_here())}.")
+
+
+def test_a_gpu_is_called_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    with pytest.raises(RequestError, match=r'Devices here: cpu, cuda, cuda:0, cuda:1\.  Did you mean "cuda"\?$'):
+        parse_device("gpu")
+    with pytest.raises(RequestError, match="3 is no device"):
+        parse_device(3)  # type: ignore[arg-type]
+    assert parse_device(torch.device("cpu")) == parse_device("cpu") == torch.device("cpu")
 
 
 def test_an_unknown_stage_is_refused_before_anything_is_written(tiny: Write, registry: Registry) -> None:

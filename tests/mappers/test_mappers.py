@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from capfw.core.errors import SpecError
 from capfw.core.protocols import ComponentError, FeatureShape, IncompatibleComponents
 from capfw.plugins.mappers.clipcap_transformer import ClipCapTransformerConfig
 from capfw.plugins.mappers.clipcap_transformer.model import ClipCapTransformerMapper
@@ -127,7 +127,7 @@ def test_what_needs_tokens_refuses_a_pooled_embedding(mapper_class: Any, config:
 
 def test_transformer_reads_both_kinds_of_features_by_default() -> None:
     assert TransformerConfig().required_features() is None
-    with pytest.raises(ValidationError, match="leave one out"):
+    with pytest.raises(SpecError, match="leave one out"):
         TransformerConfig(num_image_tokens=4, position_embeddings=True)
 
 

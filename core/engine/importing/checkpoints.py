@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor
 
 from ...errors import BadCheckpoint, IncompatibleComponents, Problem, RequestError, RunError, SpecError
+from ...options.problems import pointer
 from ...protocols import (
     FeatureShape,
     ForeignCheckpoint,
@@ -26,7 +27,6 @@ from ...protocols import (
 from ...registry import Registry
 from ...spec import Overrides, RunSpec, load_spec, pairs_of
 from ...spec.document import override
-from ...spec.problems import pointer
 from ...spec.trained import FORMAT
 from ..assembling import mark_prepared
 from ..atomic import write_json

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...errors import PluginError, UnreadableSource
-from ...protocols import Encoder, Source, TransformsBatches
+from ...protocols import Encoder, ImageTransform, Source, TransformsBatches
+from .given import OpenedImage
 
 
 class InputReader:
@@ -68,8 +69,11 @@ class _Sources(Dataset[Tensor | bytes | str]):
         return len(self._sources)
 
     def __getitem__(self, place: int) -> Tensor | bytes | str:
+        source = self._sources[place]
         try:
-            data = self._sources[place].read()
+            if isinstance(source, OpenedImage) and isinstance(self._transform, ImageTransform):
+                return self._transform(source.image)
+            data = source.read()
             return data if self._transform is None else self._transform(data)
         except UnreadableSource as err:
             return err.what

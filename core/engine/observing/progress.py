@@ -1,9 +1,13 @@
-"""Shows the progress of a run on stderr: bars with rates on a terminal, plain lines elsewhere."""
+"""Shows the progress of a run: bars with rates on a terminal, a line that changes in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from ...protocols import EpochEnded, Evaluated, Notice, RunEnded, RunStarted, StepEnded, hookimpl
 from ...protocols import Progress as ProgressEvent
 
-_LINE_EVERY_SECONDS = 10.0
+_PLAIN_EVERY_SECONDS, _NOTEBOOK_EVERY_SECONDS = 10.0, 0.5
 
 
 class ProgressDisplay:
@@ -23,11 +27,20 @@ class ProgressDisplay:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
+        self._is_notebook = self._console.is_jupyter
+        if self._is_notebook:  # rich needs ipywidgets for a bar there, and makes an output of its own of every line
+            self._console = Console(file=sys.stdout, force_jupyter=False)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._line: Any = None  # IPython's handle of the line that changes
         self._stage = ""
         self._begun = self._last_line = time.monotonic()
         self._first_done = 0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it writes to a terminal or a notebook."""
+        return self._is_notebook or self._console.is_terminal
 
     def __enter__(self) -> Self:
         return self
@@ -38,33 +51,51 @@ class ProgressDisplay:
     def _say(self, text: str, style: str = "") -> None:
         self._console.print(escape(text), style=style, highlight=False, soft_wrap=True)
 
-    def _show(self, stage: str, done: int, total: int, unit: str, note: str = "") -> None:
+    def show(self, stage: str, done: int, total: int | None, unit: str, note: str = "") -> None:
+        """Shows how far a stage is; `total` is None where nobody knows it."""
         now = time.monotonic()
         if stage != self._stage:
             self.close()
             self._stage, self._begun, self._first_done, self._last_line = stage, now, done, now
         rate = (done - self._first_done) / (now - self._begun) if now > self._begun else 0.0
         text = " ".join(filter(None, (f"{rate:.0f} {unit}/s" if rate else "", note)))
-        if self._console.is_terminal:
-            if self._bar is None:
-                columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-                self._bar = Progress(*columns, TextColumn("{task.fields[text]}"), console=self._console)
-                self._bar.start()
-                self._task = self._bar.add_task(stage, total=total, completed=done, text=text)
-            assert self._task is not None
-            self._bar.update(self._task, completed=done, text=text)
-        elif now - self._last_line >= _LINE_EVERY_SECONDS or done >= total:
+        is_done = total is not None and done >= total
+        if self._console.is_terminal and not self._is_notebook:
+            self._move_bar(stage, done, total, text)
+        elif is_done or now - self._last_line >= self._seconds_between_lines:
             self._last_line = now
-            remaining = f", {(total - done) / rate:.0f} s left" if rate and done < total else ""
-            self._say(f"{stage}: {done} of {total} {unit}{remaining} {text}".rstrip())
-        if done >= total:
+            left = f", {(total - done) / rate:.0f} s left" if total is not None and rate and not is_done else ""
+            self._put_line(f"{stage}: {done}{'' if total is None else f' of {total}'} {unit}{left} {text}".rstrip())
+        if is_done:
             self.close()
+
+    @property
+    def _seconds_between_lines(self) -> float:
+        return _NOTEBOOK_EVERY_SECONDS if self._is_notebook else _PLAIN_EVERY_SECONDS
+
+    def _move_bar(self, stage: str, done: int, total: int | None, text: str) -> None:
+        if self._bar is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, TextColumn("{task.fields[text]}"), console=self._console)
+            self._bar.start()
+            self._task = self._bar.add_task(stage, total=total, completed=done, text=text)
+        assert self._task is not None
+        self._bar.update(self._task, completed=done, text=text)
+
+    def _put_line(self, line: str) -> None:
+        if not self._is_notebook:
+            self._say(line)
+        elif self._line is None:
+            display = importlib.import_module("IPython.display").display
+            self._line = display({"text/plain": line}, raw=True, display_id=True)
+        else:
+            self._line.update({"text/plain": line}, raw=True)
 
     def close(self) -> None:
         """Removes the bar."""
         if self._bar is not None:
             self._bar.stop()
-        self._bar, self._task, self._stage = None, None, ""
+        self._bar, self._task, self._line, self._stage = None, None, None, ""
 
     @hookimpl
     def run_started(self, event: RunStarted) -> None:
@@ -74,7 +105,7 @@ class ProgressDisplay:
     @hookimpl
     def progressed(self, event: ProgressEvent) -> None:
         """Moves the bar."""
-        self._show(event.stage, event.done, event.total, event.unit)
+        self.show(event.stage, event.done, event.total, event.unit)
 
     @hookimpl
     def noticed(self, event: Notice) -> None:
@@ -86,7 +117,7 @@ class ProgressDisplay:
     def step_ended(self, event: StepEnded) -> None:
         """Moves the training bar."""
         note = f"epoch {event.epoch}, loss {event.loss:.3f}, {event.captions_per_second:.0f} captions/s"
-        self._show("train", event.step, event.num_steps, "steps", note)
+        self.show("train", event.step, event.num_steps, "steps", note)
 
     @hookimpl
     def epoch_ended(self, event: EpochEnded) -> None:
@@ -107,3 +138,27 @@ class ProgressDisplay:
     def run_ended(self, event: RunEnded) -> None:
         """Removes the bar."""
         self.close()
+
+
+@contextmanager
+def shown(observers: Sequence[object], progress: bool | None) -> Iterator[Sequence[object]]:
+    """Yields the observers of a run and, if it is wanted, a display beside them.
+
+    `progress` None wants one on a terminal and in a notebook. A display among the observers takes its place.
+    """
+    with _display(progress) as display:
+        has_own = any(isinstance(each, ProgressDisplay) for each in observers)
+        yield observers if display is None or has_own else [display, *observers]
+
+
+@contextmanager
+def counted(stage: str, total: int | None, unit: str, progress: bool | None) -> Iterator[Callable[[int], None]]:
+    """Yields a function that shows how much of a stage is done. `progress` is that of `shown`."""
+    with _display(progress) as display:
+        yield lambda done: None if display is None else display.show(stage, done, total, unit)
+
+
+@contextmanager
+def _display(progress: bool | None) -> Iterator[ProgressDisplay | None]:
+    with ProgressDisplay() as display:
+        yield display if (display.is_watched if progress is None else progress) else None

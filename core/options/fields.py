@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from .part import Part
-
 _WORDS: Mapping[object, str] = {
     int: "a whole number",
     float: "a number",
@@ -22,7 +20,6 @@ _WORDS: Mapping[object, str] = {
     str: "a string",
     Path: "a path",
     type(None): "null",
-    Part: "an object that names a component",
 }
 _ANYTHING = "a JSON value"
 _LIMITS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
@@ -132,7 +129,8 @@ def _words(leaf: Any, metadata: Sequence[object]) -> str:
     is_object = isinstance(leaf, type) and issubclass(leaf, BaseModel)
     if is_object or leaf is dict or (isinstance(origin, type) and issubclass(origin, Mapping)):
         return "an object"
-    return ", ".join([_WORDS.get(leaf, _ANYTHING), *_limits(metadata, "long")])
+    own_words = getattr(leaf, "in_words", _ANYTHING)
+    return ", ".join([_WORDS.get(leaf, own_words), *_limits(metadata, "long")])
 
 
 def _limits(metadata: Sequence[object], unit: str) -> Iterator[str]:

@@ -50,7 +50,7 @@ def _places(value: Any, loc: Sequence[object]) -> Iterator[tuple[list[object], o
         yield [], value
         return
     key, rest = loc[0], loc[1:]
-    is_item = isinstance(value, list) and isinstance(key, int) and key < len(value)
+    is_item = isinstance(value, list | tuple) and isinstance(key, int) and key < len(value)
     if is_item or (isinstance(value, Mapping) and key in value):
         for keys, found in _places(value[key], rest):
             yield [key, *keys], found
