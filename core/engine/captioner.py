@@ -32,11 +32,12 @@ from ..protocols import (
     MemorySource,
     Sample,
     Source,
+    fetch_weights,
     narrowed,
 )
 from ..registry import Registry, code_of
 from ..spec import RunSpec, load_spec
-from .assembling import fingerprints_of, load_model, loaded_best
+from .assembling import decoder_calls, fingerprints_of, load_model, loaded_best
 from .build import build_context, build_encoder, check_positions
 from .context import tokenized
 from .generate import PURPOSE, Caption, caption_batch
@@ -45,6 +46,7 @@ from .inputs.reading import InputReader, encode
 from .model import CaptioningModel
 from .run_directory import open_run
 from .seeds import seed_of
+from .weights import published_weights
 
 ItemT = TypeVar("ItemT")
 ImageInput: TypeAlias = Path | str | bytes | Image.Image | Source
@@ -77,6 +79,8 @@ class Captioner:
         directory = open_run(run_dir)
         spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
         where = _device(device)
+        calls = decoder_calls(spec, directory.assets, is_restored=True)
+        fetch_weights(published_weights(spec, decoder_calls=calls, metrics=False))
         encoder = build_encoder(spec)
         model = load_model(spec, encoder, directory.assets, is_restored=True)
         directory.check_frozen(*fingerprints_of(encoder, model))

@@ -60,10 +60,12 @@ from .parts import (
     MapperWithLosses,
     Metric,
     Objective,
+    ReadsPublishedWeights,
     Restorable,
     TransformsBatches,
 )
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
+from .published import Call, HubWeights, PublishedWeights, WeightsFile, fetch_weights
 from .shapes import (
     Batch,
     Captioned,
@@ -88,6 +90,7 @@ __all__ = [
     "Batch",
     "BeamOptions",
     "Box",
+    "Call",
     "CaptionModel",
     "CapfwError",
     "CapfwWarning",
@@ -116,6 +119,7 @@ __all__ = [
     "Generated",
     "GreedyOptions",
     "HasWeightedNll",
+    "HubWeights",
     "ImageId",
     "ImageTransform",
     "Importer",
@@ -142,6 +146,8 @@ __all__ = [
     "OutputPath",
     "Prefix",
     "Progress",
+    "PublishedWeights",
+    "ReadsPublishedWeights",
     "Restorable",
     "RunEnded",
     "RunStarted",
@@ -155,6 +161,8 @@ __all__ = [
     "UnreadableImage",
     "UnreadableSource",
     "Weights",
+    "WeightsFile",
+    "fetch_weights",
     "hookimpl",
     "image_transform",
     "is_local_path",
