@@ -24,6 +24,7 @@ from ....core.protocols import (
     suggestion,
     weights_fingerprint,
 )
+from ...libraries.memory_format import in_fastest_layout
 from ...libraries.timm import from_file, published_timm, unbuildable
 from . import TimmConfig
 from .tokens import TokenLayout, read_layout
@@ -42,7 +43,7 @@ class TimmEncoder(nn.Module):
         """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model, argument or tokens unknown to timm."""
         super().__init__()
         self.config = config
-        self.net = _create(config).float()
+        self.net = in_fastest_layout(_create(config).float())
         self.eval()
         self.data_config = _data_config(config, self.net)
         self.transform = evaluation_transform(self.data_config)
