@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import cast
 
 from ..errors import ComponentError
 from ..protocols import Call, PublishedWeights, ReadsPublishedWeights, Restorable
@@ -54,7 +53,7 @@ def _of_part(pointer: str, part: Part, calls: set[Call]) -> list[PublishedWeight
     if "restore" in calls and not issubclass(component_class, Restorable):
         calls = calls - {"restore"} | {"build"}
     try:
-        declared = cast("Sequence[PublishedWeights]", component_class.published_weights(part.config))
+        declared = component_class.published_weights(part.config)
     except ComponentError as err:
         err.where = err.where or (f"{pointer}/{err.option}" if err.option else pointer)
         raise
