@@ -6,12 +6,13 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..errors import RequestError, RunError, listed
-from ..protocols import Encoder, Sample
+from ..protocols import Call, Encoder, Sample, fetch_weights
 from ..spec import RunSpec
 from .atomic import write_tensors
 from .build import (
@@ -27,6 +28,7 @@ from .model import CaptioningModel, read_state
 from .opening import Run
 from .run_directory import RunDirectory, open_run
 from .tuning import PARTS
+from .weights import FRESH, published_weights
 
 START_FILE = "start.safetensors"  # in the assets: the weights of the run in /train/from, with which this run began
 _PREPARED = "prepared"
@@ -47,6 +49,36 @@ def assemble(run: Run, splits: Mapping[str, Sequence[Sample]]) -> tuple[Encoder,
     if isinstance(encoder, nn.Module):
         encoder.to(run.device)
     return encoder, model.to(run.device)
+
+
+def fetch_parts(run: Run) -> None:
+    """Fetches the published weights that building the parts of this run reads, and that are not on this machine.
+
+    Raises `MissingWeights`, which names all of them, before any part is built.
+    """
+    if run.accelerator.is_local_main_process:
+        assets = run.directory.assets
+        calls = decoder_calls(run.spec, assets, is_restored=_has_checkpoint(run))
+        fetch_weights(published_weights(run.spec, decoder_calls=calls), tell=run.observers.inform)
+    run.wait()
+
+
+def decoder_calls(spec: RunSpec, assets: Path, *, is_restored: bool) -> frozenset[Call]:
+    """The calls that will build the decoder over `assets`. `is_restored`: the caller loads a checkpoint next."""
+    if (assets / _PREPARED).is_file():
+        return frozenset({"restore" if _needs_no_weights(spec, assets / START_FILE, is_restored) else "build"})
+    source = spec.train.from_
+    if source is not None:
+        _trained(source)
+        old = json.loads((source / "spec.json").read_text(encoding="utf-8"))
+        if old.get("decoder") == spec.to_json()["decoder"]:
+            return frozenset({"restore" if _hands_over_whole_decoder(source, old) else "build"})
+    return FRESH
+
+
+def _needs_no_weights(spec: RunSpec, start: Path, is_restored: bool) -> bool:
+    """Whether a checkpoint, or the run in `/train/from`, supplies every weight of the decoder that training can change."""
+    return (is_restored and trains_whole_decoder(spec)) or (start.is_file() and _holds_whole_decoder(start))
 
 
 def _has_checkpoint(run: Run) -> bool:
@@ -76,9 +108,7 @@ def load_model(spec: RunSpec, encoder: Encoder, assets: Path, *, is_restored: bo
     checkpoint lacks.
     """
     start = assets / START_FILE
-    is_in_checkpoint = is_restored and trains_whole_decoder(spec)
-    is_handed_over = start.is_file() and _holds_whole_decoder(start)
-    model = build_model(spec, encoder, assets, is_restored=is_in_checkpoint or is_handed_over)
+    model = build_model(spec, encoder, assets, is_restored=_needs_no_weights(spec, start, is_restored))
     if start.is_file():
         state = read_state(start)
         model.load_state_dict(state, strict=False)
@@ -119,8 +149,7 @@ def take_over(spec: RunSpec, source: Path, assets: Path, samples: Sequence[Sampl
     # Mean and deviation belong to the features of this encoder, for a mapper that reads them standardised.
     if "encoder" in kept and ("mapper" in kept or spec.features.standardize):
         taken |= {name: value for name, value in state.items() if name.startswith("feature_")}
-    tuned = old.get("train", {}).get("tune", {}).get("decoder")
-    is_whole = "decoder" in kept and ((tuned is not None and tuned.get("only") is None) or _was_whole(source))
+    is_whole = "decoder" in kept and _hands_over_whole_decoder(source, old)
     write_tensors(assets / START_FILE, taken, {"whole_decoder": "true" if is_whole else "false"})
     notices = [f"starting from {', '.join(kept)} of {source} (step {best.step})"]
     return notices + [f"not copied: {reason}" for reason in anew]
@@ -164,9 +193,11 @@ def _start_of(source: Path) -> dict[str, Tensor]:
     return read_state(start) if start.is_file() else {}
 
 
-def _was_whole(source: Path) -> bool:
+def _hands_over_whole_decoder(source: Path, old: Mapping[str, Any]) -> bool:
+    """Whether the run in `source`, whose spec is `old`, holds every weight of the decoder that training can change."""
+    tuned = old.get("train", {}).get("tune", {}).get("decoder")
     start = source / "assets" / START_FILE
-    return start.is_file() and _holds_whole_decoder(start)
+    return (tuned is not None and tuned.get("only") is None) or (start.is_file() and _holds_whole_decoder(start))
 
 
 def fingerprints_of(encoder: Encoder, model: CaptioningModel) -> tuple[str | None, str]:

@@ -28,11 +28,12 @@ from ..protocols import (
     OptionChanges,
     Sample,
     changed_options,
+    fetch_weights,
     narrowed,
 )
 from ..registry import Registry, code_of
 from ..spec import RunSpec, load_spec
-from .assembling import fingerprints_of, load_model, loaded_best
+from .assembling import decoder_calls, fingerprints_of, load_model, loaded_best
 from .build import build_context, build_encoder, check_positions
 from .context import tokenized
 from .devices import parse_device
@@ -47,6 +48,7 @@ from .observing.progress import counted
 from .run_directory import open_run
 from .seeds import seed_of
 from .tuning import HasParameters, ParameterCounts, count_parameters
+from .weights import published_weights
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 
@@ -105,6 +107,8 @@ class Captioner:
         directory = open_run(run_dir)
         spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
         where = parse_device(device)
+        calls = decoder_calls(spec, directory.assets, is_restored=True)
+        fetch_weights(published_weights(spec, decoder_calls=calls, metrics=False))
         encoder = build_encoder(spec)
         model = load_model(spec, encoder, directory.assets, is_restored=True)
         directory.check_frozen(*fingerprints_of(encoder, model))

@@ -2,6 +2,7 @@
 
 opening      opens the run directory and its lock, the accelerator and the observers
 splits       reads and checks the data set
+weights      finds the published weights of all parts, and fetches the missing ones
 assembling   builds encoder and model, so that a mismatch shows before hours of work
 extraction   makes the inputs of the model, stored features or live
 context      makes the text of each image
@@ -25,7 +26,7 @@ from ..errors import RequestError, suggestion
 from ..protocols import Encoder, Objective, RunEnded, RunStarted, Sample
 from ..registry import Registry
 from ..spec import Overrides, RunSpec, load_spec, pairs_of
-from .assembling import assemble, fingerprints_of, loaded_best
+from .assembling import assemble, fetch_parts, fingerprints_of, loaded_best
 from .build import build_metrics, build_objective
 from .context import fit_context
 from .evaluate import Evaluator, evaluate_best
@@ -127,6 +128,7 @@ def run(
 
 def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> Evaluation | None:
     """Runs the stages. Each one does only the work that earlier calls have not done."""
+    fetch_parts(run)
     metrics = build_metrics(run.spec.metrics)  # a missing program or weights file shows before hours of work
     objective = build_objective(run.spec, run.device)
     encoder, model = assemble(run, splits)
@@ -236,6 +238,7 @@ def evaluate_run(
             raise RequestError(
                 f"the data set has no split {split}.", where="--split", fix=f"Choose one of {', '.join(splits)}."
             )
+        fetch_parts(run)
         metrics = build_metrics(spec.metrics)
         encoder, model = assemble(run, splits)
         fingerprints = fingerprints_of(encoder, model)

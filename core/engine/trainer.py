@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -27,6 +27,7 @@ from .seeds import seed_of
 from .task import Task
 from .tuning import parts_of
 
+_FUSED_DEVICES = frozenset({"cpu", "cuda", "mps", "xpu"})
 _RECORD_EVERY_STEPS = 10
 
 
@@ -224,8 +225,12 @@ def make_optimizer(task: Task, settings: TrainSettings) -> Optimizer:
         raise ComponentError(
             "nothing in this spec is trainable.", fix="Name a part with weights in /train/tune, or use another mapper."
         )
-    is_on_gpu = next(task.parameters()).is_cuda
-    return AdamW(groups, lr=settings.lr, fused=is_on_gpu)
+    return AdamW(groups, lr=settings.lr, fused=_can_fuse(task.parameters()))
+
+
+def _can_fuse(parameters: Iterable[torch.nn.Parameter]) -> bool:
+    """Whether torch has a fused AdamW for these parameters: real numbers on a CPU or GPU."""
+    return all(p.is_floating_point() and p.device.type in _FUSED_DEVICES for p in parameters if p.requires_grad)
 
 
 def _by_rate(task: Task, settings: TrainSettings) -> Iterator[tuple[list[torch.nn.Parameter], float]]:

@@ -70,10 +70,12 @@ from .parts import (
     MapperWithLosses,
     Metric,
     Objective,
+    ReadsPublishedWeights,
     Restorable,
     TransformsBatches,
 )
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
+from .published import Call, HubWeights, PublishedWeights, WeightsFile, fetch_weights
 from .shapes import (
     Batch,
     Captioned,
@@ -98,6 +100,7 @@ __all__ = [
     "Batch",
     "BeamOptions",
     "Box",
+    "Call",
     "CaptionModel",
     "CapfwError",
     "CapfwWarning",
@@ -127,6 +130,7 @@ __all__ = [
     "Generated",
     "GreedyOptions",
     "HasWeightedNll",
+    "HubWeights",
     "ImageId",
     "ImageTransform",
     "Importer",
@@ -154,6 +158,8 @@ __all__ = [
     "OutputPath",
     "Prefix",
     "Progress",
+    "PublishedWeights",
+    "ReadsPublishedWeights",
     "Restorable",
     "RunEnded",
     "RunStarted",
@@ -168,7 +174,9 @@ __all__ = [
     "UnreadableImage",
     "UnreadableSource",
     "Weights",
+    "WeightsFile",
     "changed_options",
+    "fetch_weights",
     "hookimpl",
     "image_transform",
     "is_local_path",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
 from .configs import ComponentConfig
 from .foreign import ForeignCheckpoint, ForeignFeatures
 from .generation import GenerateOptions
+from .published import PublishedWeights
 from .shapes import (
     Batch,
     Captioned,
@@ -165,6 +166,22 @@ class Restorable(Protocol):
 
     @classmethod
     def restore(cls, config: ComponentConfig, *, assets: Path) -> Self: ...
+
+
+@runtime_checkable
+class ReadsPublishedWeights(Protocol):
+    """A component that reads published weights. The engine asks for them before it builds any part of a spec.
+
+    It fetches all that are not on this machine in one look-up, or reports all of them in one error. The component then
+    finds its files in the cache. Without this method, it must fetch and report its weights itself, when it is built.
+    """
+
+    @classmethod
+    def published_weights(cls, config: ComponentConfig) -> Sequence[PublishedWeights]:
+        """The published weights that these options name; empty for random or local weights. It uses no network.
+
+        Raises `ComponentError` for a name that nobody has published.
+        """
 
 
 @runtime_checkable

@@ -1,8 +1,25 @@
-"""The Hugging Face hub: how to bring a repository to a machine without a network. No torch."""
+"""Repositories of the Hugging Face hub in the form that transformers saves and loads. No torch."""
 
 from __future__ import annotations
 
-
-def how_to_download(repository: str) -> str:
-    """Returns the sentence, for an error's fix, that names the command and what to copy."""
-    return f"Run `hf download {repository}` on a machine with a network, and copy its Hugging Face cache to this one."
+CONFIG = ("config.json",)
+MODEL = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+IMAGE_PROCESSOR = ("preprocessor_config.json", "processor_config.json")
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tekken.json",
+)
+TOKENIZER_OTHERS = (
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template.*",
+)

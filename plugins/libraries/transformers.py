@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,18 +17,23 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor
 
 LoadedT = TypeVar("LoadedT")
+NO_ADAPTER_LOOK_UP = {
+    "adapter_kwargs": {"local_files_only": True}
+}  # a model's `from_pretrained` asks for an adapter apart
 
 
 def load_pretrained(load: Callable[..., LoadedT], source: str, *, option: str | None, **settings: object) -> LoadedT:
     """Returns `load(source, **settings)`, for a `from_pretrained` of transformers, without its output.
+
+    `source` is a folder, or a repository whose files are in the cache. Nothing is looked up.
 
     Where the files name code of their own ("auto_map"), transformers asks on the terminal whether to run it. This
     function never runs it: it uses transformers' own class where there is one, and raises `BadCheckpoint` otherwise. All
     other exceptions of `load` pass through.
     """
     try:
-        with quiet():
-            return load(source, trust_remote_code=False, **settings)
+        with quiet(), _without_conversion():
+            return load(source, trust_remote_code=False, local_files_only=True, **settings)
     except ValueError as err:
         if "trust_remote_code" not in str(err):
             raise
@@ -50,6 +56,21 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if has_bar:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def _without_conversion() -> Iterator[None]:
+    """Keeps transformers from asking the hub to convert weights that are not in safetensors."""
+    name = "DISABLE_SAFETENSORS_CONVERSION"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def first_line(err: Exception) -> str:

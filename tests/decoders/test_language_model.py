@@ -275,9 +275,11 @@ def test_a_folder_of_another_architecture_names_the_other_decoder(build: Any, tm
 
 
 def test_a_published_name_that_is_not_here_says_where_to_put_it(build: Any) -> None:
-    with pytest.raises(MissingWeights, match=r"config.json, model.safetensors and the tokenizer's files") as caught:
+    with pytest.raises(MissingWeights, match="nobody/no-such-model is not on this machine") as caught:
         build(Gpt2Config(weights="nobody/no-such-model"))
     assert caught.value.option == "weights"
+    assert "hf download nobody/no-such-model " in str(caught.value)
+    assert 'name a local file or folder ("./folder")' in str(caught.value)
 
 
 def test_a_tokenizer_with_more_tokens_than_the_weights_know_is_refused(

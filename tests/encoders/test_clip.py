@@ -151,9 +151,14 @@ def test_openai_archive_is_quick_gelu(tmp_path: Path, photo: Photo) -> None:
 def test_openai_tag_is_quick_gelu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.device("meta"):
         shapes = {k: v.shape for k, v in open_clip.CLIP(**open_clip.get_model_config("ViT-B-32")).state_dict().items()}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    cached = tmp_path / "models--timm--vit_base_patch32_clip_224.openai"
+    (cached / "snapshots" / "abc").mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
     # Full size, yet a small file: one number, expanded.
-    torch.save({k: torch.tensor(0.01).expand(shape) for k, shape in shapes.items()}, tmp_path / "openai.pt")
-    monkeypatch.setattr(open_clip, "download_pretrained", lambda facts: str(tmp_path / "openai.pt"))
+    state = {k: torch.tensor(0.01).expand(shape) for k, shape in shapes.items()}
+    torch.save(state, cached / "snapshots" / "abc" / "open_clip_pytorch_model.bin")
     encoder = build(model="ViT-B-32", weights="openai")
     assert sum(isinstance(m, open_clip.transformer.QuickGELU) for m in encoder.tower.modules()) == 12
     white = encoder.transform(Image.new("RGB", (9, 9), "white"))[:, 0, 0]
@@ -324,10 +329,11 @@ def test_errors_say_what_and_where(original: open_clip.CLIP, tmp_path: Path, mon
     assert 'Did you mean "openai"?' in str(caught.value)
     with pytest.raises(ValueError, match="need an architecture"):
         ClipConfig(weights="openai")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "nothing"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "nothing"))
     with pytest.raises(MissingWeights) as caught:
         build(model="RN50x4", weights="openai")
-    assert "`hf download timm/resnet50x4_clip.openai`" in str(caught.value)
+    assert "hf download timm/resnet50x4_clip.openai " in str(caught.value)
+    assert "--local-dir clip" in str(caught.value)
     assert 'set "weights" to "./clip" in place of "model"' in str(caught.value)
 
     state = original.state_dict()

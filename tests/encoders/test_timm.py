@@ -317,6 +317,25 @@ def test_gradients_reach_the_weights(model: str, features: str) -> None:
         assert torch.equal(again.encode(pixels), after)
 
 
+@pytest.mark.parametrize("model", ["test_resnet", "test_efficientnet", "mobilenetv1_100"])
+def test_convolutions_compute_in_channels_last_layout_with_the_same_result(model: str) -> None:
+    encoder = build(model=model, weights="random", image_size=64)
+    kernels = [p for p in encoder.parameters() if p.ndim == 4 and min(p.shape) > 1]
+    assert kernels
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+    pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        made, fingerprint = encoder.encode(pixels), encoder.fingerprint()
+        encoder.to(memory_format=torch.contiguous_format)
+        torch.testing.assert_close(encoder.encode(pixels), made, rtol=1e-4, atol=1e-5)
+    assert encoder.fingerprint() == fingerprint
+
+
+def test_a_network_that_only_embeds_patches_keeps_its_layout() -> None:
+    encoder = build(model="test_vit", weights="random")
+    assert all(parameter.is_contiguous() for parameter in encoder.parameters())
+
+
 def test_transform_travels(assert_travels: Travels, photo: Photo) -> None:
     encoder = build(model="test_vit", weights="random")
     assert_travels(encoder.transform, photo())

@@ -20,7 +20,7 @@ from capfw.core.engine.inputs.captions import Captions, micro_batches
 from capfw.core.engine.inputs.reader import Reader
 from capfw.core.engine.observing.observers import Observers
 from capfw.core.engine.task import Task
-from capfw.core.engine.trainer import Stopped, Trainer
+from capfw.core.engine.trainer import Stopped, Trainer, make_optimizer
 from capfw.core.protocols import Batch, MemorySource, Sample, TokenBatch
 from capfw.core.registry import Registry
 
@@ -77,6 +77,36 @@ def test_accumulation_changes_neither_loss_nor_weights(tiny: Write, registry: Re
     for loss, weights in outcomes[1:]:
         assert loss == pytest.approx(outcomes[0][0], abs=1e-6)  # summed in float32 for the log
         assert torch.allclose(weights, outcomes[0][1], rtol=0, atol=1e-10)
+
+
+def test_adamw_is_fused_and_steps_as_torchs_default_does(tiny: Write, registry: Registry, tmp_path: Path) -> None:
+    trainer = _trainer(tiny, registry, tmp_path, None)
+    groups = trainer.optimizer.param_groups
+    assert all(group["fused"] for group in groups)
+    copies = [
+        {**g, "params": [p.detach().clone().requires_grad_() for p in g["params"]], "fused": False} for g in groups
+    ]
+    default = torch.optim.AdamW(copies, foreach=False)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        for group, copied in zip(groups, copies, strict=True):
+            for parameter, other in zip(group["params"], copied["params"], strict=True):
+                parameter.grad = torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+                other.grad = parameter.grad.clone()
+        trainer.optimizer.step()
+        default.step()
+    for group, copied in zip(groups, copies, strict=True):
+        torch.testing.assert_close(group["params"], copied["params"], rtol=0, atol=1e-12)
+
+
+def test_complex_parameters_step_without_the_fused_way(tiny: Write, registry: Registry, tmp_path: Path) -> None:
+    task = _trainer(tiny, registry, tmp_path, None).task
+    task.objective.register_parameter("phase", torch.nn.Parameter(torch.ones(2, dtype=torch.complex64)))
+    settings = load_spec(tiny(), registry=registry).train
+    optimizer = make_optimizer(task, settings)
+    task.objective.phase.grad = torch.ones(2, dtype=torch.complex64)
+    optimizer.step()
+    assert (task.objective.phase != 1).all()
 
 
 def test_loss_depends_on_neither_padding_nor_company(tiny: Write, registry: Registry, tmp_path: Path) -> None:

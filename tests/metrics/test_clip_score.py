@@ -153,16 +153,13 @@ def test_the_components_announce_their_scores(images: dict[Any, Source]) -> None
         ({"weights": "openia"}, ComponentError, r'no weights "openia" .* Did you mean "openai"\?'),
         ({"model": TINY, "weights": "openai"}, ComponentError, "(?s)no weights .*Published: none"),
         ({"model": "ViT-B-16-SigLIP", "weights": "random"}, ComponentError, "vocabulary of CLIP's own tokenizer"),
-        ({"weights": "openai"}, MissingWeights, r'(?s)weights "openai" of ViT-B-32 are not on.*"weights" to "\./clip'),
+        ({"weights": "openai"}, MissingWeights, r'(?s)"openai" of ViT-B-32 is not on.*"weights" to "\./clip'),
     ],
 )
 def test_what_cannot_be_built_says_why(
-    options: dict[str, Any], error: type[ComponentError], said: str, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], error: type[ComponentError], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def offline(*_: object, **__: object) -> str:
-        raise OSError("no network in tests")
-
-    monkeypatch.setattr(open_clip, "download_pretrained", offline)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(error, match=said) as caught:
         ClipScore(ClipScoreConfig(**options))
     assert type(caught.value) is error

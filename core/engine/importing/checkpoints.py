@@ -16,11 +16,13 @@ from torch import Tensor
 from ...errors import BadCheckpoint, IncompatibleComponents, Problem, RequestError, RunError, SpecError
 from ...options.problems import pointer
 from ...protocols import (
+    Call,
     FeatureShape,
     ForeignCheckpoint,
     Importer,
     KnowsForeignNames,
     MissingWeights,
+    fetch_weights,
     read_weights,
     require_layout,
 )
@@ -33,6 +35,7 @@ from ..atomic import write_json
 from ..build import build_decoder, build_encoder, build_model, prepare_assets, trains_whole_decoder
 from ..checkpoint import Checkpoints
 from ..run_directory import RunDirectory, providers, versions
+from ..weights import FRESH, published_weights
 
 FoundT = TypeVar("FoundT")
 
@@ -74,6 +77,8 @@ def import_checkpoint(
         registry, format_name, file, lambda importer: importer.checkpoint(shapes, embed_dim=None)
     )
     spec = _spec(found, run_dir, overrides, registry)
+    calls: frozenset[Call] = frozenset({"prepare", "restore"}) if trains_whole_decoder(spec) else FRESH
+    fetch_weights(published_weights(spec, decoder_calls=calls, metrics=False))
     with _written_aside(run_dir) as folder:
         directory = RunDirectory(folder)
         prepare_assets(spec, [], directory.assets)

@@ -18,19 +18,52 @@ from transformers import (
 )
 from transformers.pytorch_utils import Conv1D
 
-from ....core.protocols import BadCheckpoint, ComponentError, MissingLibrary, MissingWeights, is_local_path, listed
-from ...libraries.hub import how_to_download
-from ...libraries.transformers import first_line, load_pretrained, quiet
+from ....core.protocols import (
+    BadCheckpoint,
+    Call,
+    ComponentError,
+    HubWeights,
+    MissingLibrary,
+    MissingWeights,
+    PublishedWeights,
+    fetch_weights,
+    is_local_path,
+    listed,
+)
+from ...libraries.hub import CONFIG, MODEL, TOKENIZER, TOKENIZER_OTHERS
+from ...libraries.transformers import NO_ADAPTER_LOOK_UP, first_line, load_pretrained, quiet
 from . import LanguageModelConfig, LoraOptions
 
 LoadedT = TypeVar("LoadedT")
+_PREPARE: frozenset[Call] = frozenset({"prepare"})
+
+
+def published_weights(config: LanguageModelConfig) -> list[PublishedWeights]:
+    """Returns the published weights and the published tokenizer. A restored decoder reads weights only under adapters."""
+    found: list[PublishedWeights] = []
+    weights, tokenizer = config.weights, config.tokenizer
+    if tokenizer not in ("own", "from-captions", None) and not is_local_path(tokenizer):
+        files = (TOKENIZER,)
+        found.append(HubWeights("tokenizer", tokenizer, tokenizer, files, TOKENIZER_OTHERS, read_by=_PREPARE))
+    if weights == "random" or is_local_path(weights):
+        return found
+    files, others = ((CONFIG, TOKENIZER), TOKENIZER_OTHERS) if tokenizer == "own" else ((CONFIG,), ())
+    calls: frozenset[Call] = frozenset({"build"} if config.lora is None else {"build", "restore"})
+    prepared = HubWeights("weights", weights, weights, files, others, read_by=_PREPARE)
+    built = HubWeights("weights", weights, weights, (CONFIG, MODEL), ("generation_config.json",), read_by=calls)
+    return [*found, prepared, built]
+
+
+def _fetch_for(call: Call, config: LanguageModelConfig) -> None:
+    fetch_weights(each for each in published_weights(config) if call in each.read_by)
 
 
 def load_tokenizer(config: LanguageModelConfig) -> PreTrainedTokenizerFast:
     """Loads the tokenizer of the weights, or the named one. Raises `ComponentError` when it has no EOS token."""
     is_own = config.tokenizer == "own"
     name, option = (config.weights, "weights") if is_own else (str(config.tokenizer), "tokenizer")
-    tokenizer = _fetch(AutoTokenizer.from_pretrained, name, option)
+    _fetch_for("prepare", config)
+    tokenizer = _load(AutoTokenizer.from_pretrained, name, option)
     if not tokenizer.is_fast:
         raise ComponentError(
             f"{name} has no fast tokenizer (tokenizer.json).",
@@ -48,7 +81,7 @@ def load_tokenizer(config: LanguageModelConfig) -> PreTrainedTokenizerFast:
 
 def kept_tokenizer(assets: Path) -> PreTrainedTokenizerFast:
     """Loads the tokenizer that `prepare` saved in `assets`."""
-    return _fetch(PreTrainedTokenizerFast.from_pretrained, str(assets.resolve()), None)
+    return _load(PreTrainedTokenizerFast.from_pretrained, str(assets.resolve()), None)
 
 
 def load_architecture(config: LanguageModelConfig, tokenizer: PreTrainedTokenizerFast) -> PretrainedConfig:
@@ -58,7 +91,8 @@ def load_architecture(config: LanguageModelConfig, tokenizer: PreTrainedTokenize
     """
     if config.weights == "random":
         return _described(config.random_architecture(), tokenizer)
-    found = _fetch(AutoConfig.from_pretrained, config.weights, "weights")
+    _fetch_for("prepare", config)
+    found = _load(AutoConfig.from_pretrained, config.weights, "weights")
     if config.model_type() not in (None, found.model_type):
         raise BadCheckpoint(
             f'{config.weights} is a "{found.model_type}" model, not a "{config.model_type()}" model.',
@@ -96,14 +130,16 @@ def build_model(config: LanguageModelConfig, assets: Path, *, is_restored: bool 
     architecture.
     """
     if config.weights == "random" or (is_restored and config.lora is None):
-        return _build_random(_fetch(AutoConfig.from_pretrained, str(assets.resolve()), None))
-    model, report = _fetch(
+        return _build_random(_load(AutoConfig.from_pretrained, str(assets.resolve()), None))
+    _fetch_for("restore" if is_restored else "build", config)
+    model, report = _load(
         AutoModelForCausalLM.from_pretrained,
         config.weights,
         "weights",
         dtype=torch.float32,
         output_loading_info=True,
         weights_only=True,
+        **NO_ADAPTER_LOOK_UP,
     )
     if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
         raise BadCheckpoint(
@@ -161,8 +197,11 @@ def add_adapters(model: PreTrainedModel, lora: LoraOptions) -> None:
         ) from err
 
 
-def _fetch(load: Callable[..., LoadedT], name: str, option: str | None, **settings: object) -> LoadedT:
-    """Returns `load(name, **settings)`; turns its errors into ours. `option` is None for the run's own assets."""
+def _load(load: Callable[..., LoadedT], name: str, option: str | None, **settings: object) -> LoadedT:
+    """Returns `load(name, **settings)` from a folder or the cache, without a look-up; turns its errors into ours.
+
+    `option` is None for the run's own assets.
+    """
     if is_local_path(name) and not Path(name).is_dir():
         raise MissingWeights(f"{name} is not a folder.", option=option, fix="Name a folder saved by save_pretrained.")
     try:
@@ -173,11 +212,9 @@ def _fetch(load: Callable[..., LoadedT], name: str, option: str | None, **settin
         # transformers raises OSError for every missing file, in the folder or on the hub.
         files = "config.json, model.safetensors and the tokenizer's files"
         raise MissingWeights(
-            f'"{name}" lacks a file, or cannot be downloaded: {first_line(err)}',
+            f'"{name}" lacks a file: {first_line(err)}',
             option=option,
-            fix=f"Put {files} into the folder."
-            if is_local_path(name)
-            else f'{how_to_download(name)}\nOr put {files} into a folder, and name it as "./folder".',
+            fix=f"Put {files} into the folder." if is_local_path(name) else f"Download all of it: hf download {name}",
         ) from err
     except Exception as err:  # readers of damaged files raise almost anything
         raise BadCheckpoint(

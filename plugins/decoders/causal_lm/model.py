@@ -18,13 +18,14 @@ from ....core.protocols import (
     GenerateOptions,
     IncompatibleComponents,
     Prefix,
+    PublishedWeights,
     TokenBatch,
     pack_rows,
 )
 from . import LanguageModelConfig
 from .architecture import can_leave_out_padding, require_causal
 from .generation import continue_images, rows_of_equal_length
-from .loading import add_adapters, build_model, kept_tokenizer, load_architecture, load_tokenizer
+from .loading import add_adapters, build_model, kept_tokenizer, load_architecture, load_tokenizer, published_weights
 from .logits import head_reads, make_selective, wide
 from .search import Continued, Limits
 from .steps import Context
@@ -61,6 +62,10 @@ class LanguageModel(nn.Module):
                 )
             self.task_prompt = nn.Parameter(self._embed(torch.tensor(ids)).detach().clone())  # (prompt tokens, E)
         self.train()  # transformers returns models in eval mode
+
+    @classmethod
+    def published_weights(cls, config: LanguageModelConfig) -> Sequence[PublishedWeights]:
+        return published_weights(config)
 
     @classmethod
     def prepare(cls, config: LanguageModelConfig, *, captions: Iterable[str], assets: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....core.protocols import ComponentError, FeatureShape, weights_fingerprint
+from ....core.protocols import ComponentError, FeatureShape, PublishedWeights, weights_fingerprint
 from ...libraries.clip_architectures import Architecture
-from ...libraries.open_clip import build_vision_tower, clip_transform, find_clip
+from ...libraries.open_clip import build_vision_tower, clip_transform, find_clip, published_clip
 from . import ClipConfig
 
 _PREPROCESSING = ("mean", "std", "resize_mode")
@@ -27,8 +29,7 @@ class ClipEncoder(nn.Module):
         super().__init__()
         self.features = config.features
         self.normalize = config.features == "pooled" if config.normalize is None else config.normalize
-        model = config.model.model_dump() if isinstance(config.model, Architecture) else config.model
-        source = find_clip(model, config.weights)
+        source = find_clip(_model(config), config.weights)
         chosen = {key: getattr(config, key) for key in _PREPROCESSING if getattr(config, key) is not None}
         source.warn_of_unsettled(chosen=chosen, section="/encoder")
         self.tower = build_vision_tower(source)
@@ -37,6 +38,10 @@ class ClipEncoder(nn.Module):
         self._facts = (vision, pixel_facts, self.features, self.normalize)
         self.eval()
         self.feature_shape = self._ask_shape()
+
+    @classmethod
+    def published_weights(cls, config: ClipConfig) -> Sequence[PublishedWeights]:
+        return published_clip(_model(config), config.weights)
 
     def encode(self, pixels: Tensor) -> Tensor:
         features = self._embedding(pixels) if self.features == "pooled" else self._tokens(pixels)
@@ -82,3 +87,7 @@ class ClipEncoder(nn.Module):
                 fix='Set "features" to "pooled".',
             ) from err
         return grid
+
+
+def _model(config: ClipConfig) -> str | dict[str, object] | None:
+    return config.model.model_dump() if isinstance(config.model, Architecture) else config.model

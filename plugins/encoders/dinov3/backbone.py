@@ -13,13 +13,14 @@ from torch import Tensor
 from ....core.protocols import (
     BadCheckpoint,
     ComponentError,
-    MissingWeights,
+    PublishedWeights,
+    WeightsFile,
+    fetch_weights,
     read_weights,
     require_layout,
     suggestion,
 )
-from ...libraries.hub import how_to_download
-from ...libraries.timm import unbuildable, undownloadable
+from ...libraries.timm import from_file, published_timm, unbuildable
 from . import BACKBONE_FILE, HOW_TO_GET, DinoV3Config
 
 _OFFICIAL_MODEL = "vit_large_patch16_dinov3"
@@ -40,22 +41,33 @@ def hub_folder() -> Path:
     return Path(torch.hub.get_dir(), "checkpoints")
 
 
-def build_backbone(config: DinoV3Config) -> tuple[Eva, Path | None]:
-    """Builds the backbone; returns it with the file that its weights were read from, or None."""
+def published_backbone(config: DinoV3Config) -> tuple[PublishedWeights, ...]:
+    """Returns the published weights of the backbone; none for random weights or the user's own file."""
+    _check_model(config)
+    if config.weights != "published":
+        return ()
+    if config.model == _OFFICIAL_MODEL:
+        file = hub_folder() / BACKBONE_FILE
+        return (WeightsFile("weights", str(file), file, advice=HOW_TO_GET),)
+    return (published_timm(config.model, advice='Or set "weights" to Meta\'s own (gated) file of this size.'),)
+
+
+def build_backbone(config: DinoV3Config) -> Eva:
+    """Builds the backbone with its weights."""
     _check_model(config)
     if config.weights == "random":
-        return _create(config, **_qkv_bias(config)), None
+        return _create(config, **_qkv_bias(config))
+    published = published_backbone(config)
+    fetch_weights(published)
     if config.weights == "published" and config.model != _OFFICIAL_MODEL:
-        return _create_published(config), None
+        return _create_published(config, published[0])
     file = hub_folder() / BACKBONE_FILE if config.weights == "published" else Path(config.weights)
-    if not file.is_file():
-        raise MissingWeights(f"there is no file {file}.", option="weights", fix=HOW_TO_GET)
     state = read_weights(file)
     # The meta device skips the initialisation: the file's tensors become the parameters.
     with torch.device("meta"):
         backbone = _create(config, **_qkv_bias(config))
     load_official(backbone, state, source=file)
-    return backbone, file
+    return backbone
 
 
 def official_layout(backbone: Eva) -> dict[str, tuple[int, ...]]:
@@ -141,15 +153,11 @@ def _create(config: DinoV3Config, **changes: object) -> Eva:
     return backbone
 
 
-def _create_published(config: DinoV3Config) -> Eva:
+def _create_published(config: DinoV3Config, weights: PublishedWeights) -> Eva:
     try:
-        backbone: Eva = timm.create_model(config.model, num_classes=0, pretrained=True, **config.model_args)
+        backbone: Eva = timm.create_model(config.model, num_classes=0, **from_file(weights), **config.model_args)
     except (RuntimeError, TypeError) as err:
         raise unbuildable(config.model, err) from err
-    except OSError as err:
-        download = how_to_download(timm.get_pretrained_cfg(config.model).hf_hub_id)
-        fix = f'{download}\nOr set "weights" to Meta\'s own (gated) file of this size.'
-        raise undownloadable(config.model, fix=fix) from err
     periods = backbone.rope.periods
     backbone.rope.periods = periods.bfloat16().to(periods.dtype)  # as in Meta's files; timm's copy has none
     return backbone

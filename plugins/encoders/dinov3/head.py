@@ -11,7 +11,15 @@ from timm.models.eva import Eva
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from ....core.protocols import BadCheckpoint, MissingWeights, read_weights, require_layout
+from ....core.protocols import (
+    BadCheckpoint,
+    PublishedWeights,
+    WeightsFile,
+    fetch_weights,
+    is_local_path,
+    read_weights,
+    require_layout,
+)
 from . import HEAD_FILE, HOW_TO_GET, DinoV3Config
 from .backbone import hub_folder
 
@@ -46,12 +54,21 @@ class DinoTextHead(nn.Module):
         return normed
 
 
-def build_head(config: DinoV3Config, backbone: Eva, *, beside: Path | None) -> DinoTextHead:
-    """Builds the head for this backbone; searches the folder of the backbone's file, `beside`, for a published head."""
+def published_head(config: DinoV3Config) -> tuple[PublishedWeights, ...]:
+    """Returns the published weights of the head; none for random weights or the user's own file."""
+    if not config.uses_head or config.head_source != "published":
+        return ()
+    file = _find(config)
+    return (WeightsFile("head_weights", str(file), file, advice=HOW_TO_GET),)
+
+
+def build_head(config: DinoV3Config, backbone: Eva) -> DinoTextHead:
+    """Builds the head for this backbone."""
     width, num_heads = backbone.embed_dim, backbone.blocks[0].attn.num_heads
     if config.head_source == "random":
         return DinoTextHead(width, num_heads, num_blocks=2)
-    file = _find(config, beside)
+    fetch_weights(published_head(config))
+    file = _find(config)
     state = {
         name: value for name, value in read_weights(file, option="head_weights").items() if name.startswith(_PREFIX)
     }
@@ -80,12 +97,10 @@ def _official_name(name: str) -> str:
     return _PREFIX + name
 
 
-def _find(config: DinoV3Config, beside: Path | None) -> Path:
+def _find(config: DinoV3Config) -> Path:
+    """Returns the file of the head. A published head is beside the user's backbone, or in torch.hub's folder."""
     if config.head_source != "published":
-        places = [Path(config.head_source)]
-    else:
-        places = [folder / HEAD_FILE for folder in ([beside.parent] if beside else []) + [hub_folder()]]
-    for place in places:
-        if place.is_file():
-            return place
-    raise MissingWeights(f"there is no file {places[0]}.", option="head_weights", fix=HOW_TO_GET)
+        return Path(config.head_source)
+    beside = [Path(config.weights).parent] if is_local_path(config.weights) else []
+    places = [folder / HEAD_FILE for folder in (*beside, hub_folder())]
+    return next((place for place in places if place.is_file()), places[0])

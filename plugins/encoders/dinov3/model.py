@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import InterpolationMode, v2
 
-from ....core.protocols import CentreSquare, ComponentError, FeatureShape, image_transform, weights_fingerprint
+from ....core.protocols import (
+    CentreSquare,
+    ComponentError,
+    FeatureShape,
+    PublishedWeights,
+    image_transform,
+    weights_fingerprint,
+)
 from . import DinoV3Config
-from .backbone import build_backbone
-from .head import build_head
+from .backbone import build_backbone, published_backbone
+from .head import build_head, published_head
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 
@@ -35,8 +44,8 @@ class DinoV3Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.normalize = config.uses_head if config.normalize is None else config.normalize
-        self.backbone, backbone_file = build_backbone(config)
-        self.head = build_head(config, self.backbone, beside=backbone_file) if config.uses_head else None
+        self.backbone = build_backbone(config)
+        self.head = build_head(config, self.backbone) if config.uses_head else None
         self.eval()
         side, patch_side = config.image_size, self.backbone.patch_embed.patch_size[0]
         if side % patch_side:
@@ -57,6 +66,10 @@ class DinoV3Encoder(nn.Module):
         )
         self.transform = image_transform(convert, keeps=CentreSquare(side / self.resize))
         self.feature_shape = self._shape(side // patch_side)
+
+    @classmethod
+    def published_weights(cls, config: DinoV3Config) -> Sequence[PublishedWeights]:
+        return (*published_backbone(config), *published_head(config))
 
     def encode(self, pixels: Tensor) -> Tensor:
         tokens: Tensor = self.backbone.forward_features(pixels)  # (B, [CLS] + registers + patches, width)

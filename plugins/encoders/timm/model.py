@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import timm
@@ -18,13 +18,14 @@ from ....core.protocols import (
     BadCheckpoint,
     ComponentError,
     FeatureShape,
+    PublishedWeights,
     load_exactly,
     read_weights,
     suggestion,
     weights_fingerprint,
 )
-from ...libraries.hub import how_to_download
-from ...libraries.timm import unbuildable, undownloadable
+from ...libraries.memory_format import in_fastest_layout
+from ...libraries.timm import from_file, published_timm, unbuildable
 from . import TimmConfig
 from .tokens import TokenLayout, read_layout
 from .transform import evaluation_transform
@@ -42,7 +43,7 @@ class TimmEncoder(nn.Module):
         """Raises `MissingWeights`, `BadCheckpoint`, or `ComponentError` for a model, argument or tokens unknown to timm."""
         super().__init__()
         self.config = config
-        self.net = _create(config).float()
+        self.net = in_fastest_layout(_create(config).float())
         self.eval()
         self.data_config = _data_config(config, self.net)
         self.transform = evaluation_transform(self.data_config)
@@ -64,6 +65,11 @@ class TimmEncoder(nn.Module):
             grid=self._layout.grid if self._layout else None,
             num_extra_tokens=1 if config.include_cls else 0,
         )
+
+    @classmethod
+    def published_weights(cls, config: TimmConfig) -> Sequence[PublishedWeights]:
+        _check_name(config)
+        return (published_timm(config.model),) if config.weights == "pretrained" else ()
 
     def encode(self, pixels: Tensor) -> Tensor:
         # In eval mode LeViT, TinyViT and others cache lookups in their position biases. A cached tensor is stale after an
@@ -100,21 +106,20 @@ def _create(config: TimmConfig) -> nn.Module:
     published = timm.get_pretrained_cfg(config.model)
     # Only models with a position table of fixed size need the size; the others accept any.
     resized = {"img_size": config.image_size} if config.image_size and published and published.fixed_input_size else {}
+    weights = published_timm(config.model) if config.weights == "pretrained" else None
+    source = from_file(weights) if weights else {}
     try:
         with contextlib.redirect_stdout(sys.stderr):  # timm prints while it converts some checkpoints
-            net: nn.Module = timm.create_model(
-                config.model, pretrained=config.weights == "pretrained", num_classes=0, **config.model_args, **resized
-            )
+            net: nn.Module = timm.create_model(config.model, num_classes=0, **config.model_args, **resized, **source)
     except SafetensorError as err:
+        assert weights is not None
         raise BadCheckpoint(
-            f"the cached weights of {config.model} are damaged: {err}", option="weights", fix=_how_to_get(config)
+            f"the cached weights of {config.model} are damaged: {err}",
+            option="weights",
+            fix=f"Download them again: {weights.how_to_get()}",
         ) from err
-    except (TypeError, ValueError, AssertionError) as err:
+    except (TypeError, ValueError, AssertionError, OSError, RuntimeError) as err:
         raise unbuildable(config.model, err) from err
-    except (OSError, RuntimeError) as err:
-        if config.weights != "pretrained":
-            raise unbuildable(config.model, err) from err
-        raise undownloadable(config.model, fix=_how_to_get(config)) from err
     if config.weights not in ("pretrained", "random"):
         _load(net, config, resized)
     return net
@@ -135,12 +140,6 @@ def _check_name(config: TimmConfig) -> None:
             option="model" if tag else "weights",
             fix=f'Published: {", ".join(published) or "none"}. Or set "weights" to a local file or "random".',
         )
-
-
-def _how_to_get(config: TimmConfig) -> str:
-    published = timm.get_pretrained_cfg(config.model)
-    download = how_to_download(published.hf_hub_id) if published.hf_hub_id else f"Download {published.url}."
-    return f'{download}\nOr copy the file to this machine and name it: "weights": "./model.safetensors".'
 
 
 def _load(net: nn.Module, config: TimmConfig, resized: Mapping[str, int]) -> None:

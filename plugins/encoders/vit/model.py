@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -12,13 +14,15 @@ from ....core.protocols import (
     BadCheckpoint,
     ComponentError,
     FeatureShape,
-    MissingWeights,
+    HubWeights,
+    PublishedWeights,
+    fetch_weights,
     is_local_path,
     listed,
     weights_fingerprint,
 )
-from ...libraries.hub import how_to_download
-from ...libraries.transformers import first_line, load_pretrained, processor_transform
+from ...libraries.hub import CONFIG, IMAGE_PROCESSOR, MODEL
+from ...libraries.transformers import NO_ADAPTER_LOOK_UP, first_line, load_pretrained, processor_transform
 from . import VitArchitecture, VitConfig
 
 
@@ -41,7 +45,7 @@ class VitEncoder(nn.Module):
         if config.weights == "random":
             self.model, processor = _build_random(config.architecture or VitArchitecture())
         else:
-            self.model, processor = _load(config.weights, needs_pooler=config.pooling == "pooler")
+            self.model, processor = _load(config, self.published_weights(config))
         if config.pooling != "pooler" and getattr(self.model, "pooler", None) is not None:
             self.model.pooler = None  # unused, and random where the checkpoint has none
         self.eval()
@@ -62,6 +66,12 @@ class VitEncoder(nn.Module):
         self.feature_shape = FeatureShape(
             num_tokens, dim, grid=grid if is_tokens else None, num_extra_tokens=int(is_tokens and config.include_cls)
         )
+
+    @classmethod
+    def published_weights(cls, config: VitConfig) -> Sequence[PublishedWeights]:
+        if config.weights == "random" or is_local_path(config.weights):
+            return ()
+        return (HubWeights("weights", config.weights, config.weights, (CONFIG, MODEL, IMAGE_PROCESSOR)),)
 
     def encode(self, pixels: Tensor) -> Tensor:
         output = self.model(pixel_values=pixels)
@@ -123,19 +133,23 @@ def _build_random(architecture: VitArchitecture) -> tuple[nn.Module, ViTImagePro
     return ViTModel(config), ViTImageProcessor(size=side)  # mean and standard deviation 0.5
 
 
-def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProcessor]:
+def _load(config: VitConfig, published: Sequence[PublishedWeights]) -> tuple[nn.Module, ViTImageProcessor]:
+    """Loads from a folder, or from the cache without a look-up."""
+    fetch_weights(published)
+    weights = config.weights
     try:
-        config = load_pretrained(AutoConfig.from_pretrained, weights, option="weights")
-        config = getattr(config, "vision_config", config)  # CLIP and SigLIP: the vision tower alone
+        architecture = load_pretrained(AutoConfig.from_pretrained, weights, option="weights")
+        architecture = getattr(architecture, "vision_config", architecture)  # CLIP and SigLIP: the vision tower alone
         # transformers' load report is hidden; its missing weights are checked below.
         model, found = load_pretrained(
             AutoModel.from_pretrained,
             weights,
             option="weights",
-            config=config,
+            config=architecture,
             dtype=torch.float32,
             output_loading_info=True,
             weights_only=True,
+            **NO_ADAPTER_LOOK_UP,
         )
         processor = load_pretrained(
             AutoImageProcessor.from_pretrained, weights, option="weights", backend="torchvision"
@@ -144,6 +158,7 @@ def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProce
         raise
     except Exception as err:  # transformers raises almost anything on damaged files
         raise _explain(weights, err) from err
+    needs_pooler = config.pooling == "pooler"
     missing = [name for name in found["missing_keys"] if needs_pooler or not name.startswith("pooler.")]
     if missing:
         hint = ' It has no trained pooler: set "pooling" to "cls".' if missing[0].startswith("pooler.") else ""
@@ -154,18 +169,12 @@ def _load(weights: str, *, needs_pooler: bool) -> tuple[nn.Module, ViTImageProce
     return model, processor
 
 
-def _explain(weights: str, err: Exception) -> ComponentError:
-    reason = first_line(err)
-    if is_local_path(weights):
-        return BadCheckpoint(
-            f"{weights} cannot be loaded: {reason}",
-            option="weights",
-            fix="Save the model and its image processor again with save_pretrained: the folder needs config.json, "
-            "model.safetensors and preprocessor_config.json.",
-        )
-    return MissingWeights(
-        f'"{weights}" is not on this machine and cannot be downloaded: {reason}',
+def _explain(weights: str, err: Exception) -> BadCheckpoint:
+    files = "config.json, model.safetensors and preprocessor_config.json"
+    return BadCheckpoint(
+        f"{weights} cannot be loaded: {first_line(err)}",
         option="weights",
-        fix=f"{how_to_download(weights)}\n"
-        'Or save the model and its image processor into a folder and name it: "weights": "./folder".',
+        fix=f"Save the model and its image processor again with save_pretrained: the folder needs {files}."
+        if is_local_path(weights)
+        else f"Download it again: hf download {weights}",
     )

@@ -9,8 +9,15 @@ from pathlib import Path
 import open_clip
 from open_clip.transform import PreprocessCfg
 
-from ....core.protocols import ComponentError, MissingWeights, is_local_path, suggestion
-from ..hub import how_to_download
+from ....core.protocols import (
+    ComponentError,
+    HubWeights,
+    PublishedWeights,
+    WeightsFile,
+    fetch_weights,
+    is_local_path,
+    suggestion,
+)
 from .files import read_clip_file
 from .folders import read_clip_folder
 from .source import PREPROCESSING, ClipSource, only_preprocessing
@@ -93,23 +100,50 @@ def _from_openai(source: ClipSource) -> ClipSource:
     return replace(source, architecture=architecture, preprocessing={}, unsettled={})
 
 
-def _from_tag(model: str | Mapping[str, object], tag: str, source: ClipSource) -> ClipSource:
+def published_clip(model: str | Mapping[str, object] | None, weights: str) -> tuple[PublishedWeights, ...]:
+    """Returns the published weights of a tag; none for random or local weights.
+
+    Raises `ComponentError` for a tag that is not published for this architecture.
+    """
+    if weights == "random" or is_local_path(weights) or model is None:
+        return ()
+    if isinstance(model, str):
+        _named(model)
+    published = _published(model, weights)
+    title = f'"{weights}" of {model}'
+    repository, _, name = published.get("hf_hub", "").rpartition("/")
+    if not repository:
+        file = Path("~/.cache/clip", Path(published["url"]).name).expanduser()  # where open_clip keeps it
+        return (WeightsFile("weights", title, file, url=published["url"]),)
+    # A repository without a file name is whole: its open_clip_config.json holds the architecture.
+    names = (name,) if name else ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    others = () if name else ("open_clip_config.json",)
+    local = f"hf download {repository} {name} --local-dir clip".replace("  ", " ")
+    place = f'"./clip/{name}"' if name else '"./clip" in place of "model"'
+    return (
+        HubWeights(
+            "weights", title, repository, (names,), others, advice=f'Or `{local}`, and set "weights" to {place}.'
+        ),
+    )
+
+
+def _published(model: str | Mapping[str, object], tag: str) -> Mapping[str, str]:
     known = open_clip.list_pretrained_tags_by_model(model) if isinstance(model, str) else []
-    published = open_clip.get_pretrained_cfg(model, tag) if known else {}
+    published: Mapping[str, str] = open_clip.get_pretrained_cfg(model, tag) if known else {}
     if not published:
         raise ComponentError(
             f'no weights "{tag}" are published for this architecture. {suggestion(tag, known)}'.rstrip(),
             option="weights",
             fix=f'Published: {", ".join(known) or "none"}. Or name a local file ("./clip.safetensors"), or "random".',
         )
-    try:
-        file = Path(open_clip.download_pretrained(published))
-    except (OSError, RuntimeError) as err:
-        raise MissingWeights(
-            f'the weights "{tag}" of {model} are not on this machine and cannot be downloaded ({type(err).__name__}).',
-            option="weights",
-            fix=_where_to_put(published),
-        ) from err
+    return published
+
+
+def _from_tag(model: str | Mapping[str, object], tag: str, source: ClipSource) -> ClipSource:
+    published, (weights,) = _published(model, tag), published_clip(model, tag)
+    fetch_weights([weights])
+    paths = weights.paths()
+    file = paths[0] if paths else Path(open_clip.download_pretrained(dict(published)))  # from its address
     state, is_from_openai = read_clip_file(file)
     # The tag overrides the architecture: "ViT-B-32" with the tag "openai" is a quick-GELU model.
     quick_gelu = published.get("quick_gelu", source.architecture.get("quick_gelu", False)) or is_from_openai
@@ -121,17 +155,3 @@ def _from_tag(model: str | Mapping[str, object], tag: str, source: ClipSource) -
         preprocessing=only_preprocessing(published),
         unsettled={},
     )
-
-
-def _where_to_put(published: Mapping[str, str]) -> str:
-    repository, _, name = published.get("hf_hub", "").rpartition("/")
-    if repository and not name:  # a whole repository, whose open_clip_config.json holds the architecture
-        return (
-            f"{how_to_download(repository)}\n"
-            f'Or run `hf download {repository} --local-dir clip`, and set "weights" to "./clip" in place of "model".'
-        )
-    if repository:
-        return f'Run `hf download {repository} {name}`, and set "weights" to that file ("./{name}").'
-    activation = ' Name its model with "-quickgelu".' if published.get("quick_gelu") else ""
-    file = Path(published["url"]).name
-    return f'Download {published["url"]} and set "weights" to the file ("./{file}").{activation}'

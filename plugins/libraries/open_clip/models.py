@@ -8,6 +8,7 @@ import open_clip
 from torch import nn
 
 from ....core.protocols import BadCheckpoint, ComponentError, load_exactly
+from ..memory_format import in_fastest_layout
 from .source import ClipSource
 
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
@@ -35,7 +36,7 @@ def build_vision_tower(source: ClipSource) -> nn.Module:
                 fix=f"Its first names: {', '.join(list(source.state)[:3])}.",
             )
         load_exactly(tower, own, source=source.origin)
-    return tower
+    return in_fastest_layout(tower)
 
 
 def build_both_towers(source: ClipSource) -> nn.Module:

@@ -14,6 +14,7 @@ from ....core.protocols import (
     Captioned,
     ComponentError,
     DataError,
+    PublishedWeights,
     Scores,
     Source,
     is_local_path,
@@ -21,7 +22,7 @@ from ....core.protocols import (
     weights_fingerprint,
 )
 from ...libraries.clip_architectures import TwoTowers
-from ...libraries.open_clip import ClipSource, build_both_towers, clip_transform, find_clip
+from ...libraries.open_clip import ClipSource, build_both_towers, clip_transform, find_clip, published_clip
 from . import ClipScoreConfig
 
 WEIGHT = 2.5  # Hessel et al., 2021, section 3: stretches the scores to about 0..1
@@ -48,6 +49,10 @@ class ClipScore(nn.Module):
         self._architecture = source.name
         self._fingerprint = weights_fingerprint(self.towers, pixel_facts)[:16]
         self.eval()
+
+    @classmethod
+    def published_weights(cls, config: ClipScoreConfig) -> Sequence[PublishedWeights]:
+        return published_clip(_model(config), config.weights)
 
     def score(self, captioned: Captioned) -> Scores:
         """Raises `DataError` without captions or images, and `UnreadableSource` for an image that cannot be read."""
@@ -119,11 +124,17 @@ class RefClipScore(ClipScore):
 
 
 def _find_source(config: ClipScoreConfig) -> ClipSource:
-    is_folder = is_local_path(config.weights) and Path(config.weights).is_dir()
-    model = config.model.model_dump() if isinstance(config.model, TwoTowers) else config.model
-    source = find_clip(model if model or is_folder else "ViT-B-32", config.weights)
+    source = find_clip(_model(config), config.weights)
     _require_own_tokenizer(source)
     return source
+
+
+def _model(config: ClipScoreConfig) -> str | dict[str, object] | None:
+    """Returns the architecture: the option, or that of a folder (None), or the paper's."""
+    if isinstance(config.model, TwoTowers):
+        return config.model.model_dump()
+    is_folder = is_local_path(config.weights) and Path(config.weights).is_dir()
+    return config.model or (None if is_folder else "ViT-B-32")
 
 
 def _require_own_tokenizer(source: ClipSource) -> None:
