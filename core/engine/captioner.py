@@ -39,6 +39,7 @@ from ..spec import RunSpec, load_spec
 from .assembling import fingerprints_of, load_model, loaded_best
 from .build import build_context, build_encoder, check_positions
 from .context import tokenized
+from .devices import parse_device
 from .generate import PURPOSE, Caption, caption_batch
 from .inputs.reader import no_tokens
 from .inputs.reading import InputReader, encode
@@ -67,7 +68,9 @@ class Captioner:
     context: Context | None = None
 
     @classmethod
-    def load(cls, run_dir: Path | str, *, device: str | None = None, registry: Registry | None = None) -> Captioner:
+    def load(
+        cls, run_dir: Path | str, *, device: str | torch.device | None = None, registry: Registry | None = None
+    ) -> Captioner:
         """Loads the best checkpoint of a run directory. It needs nothing else but frozen published weights.
 
         Warns (`CapfwWarning`) when the code of a component has changed since the run began. Raises `RequestError` when the
@@ -76,7 +79,7 @@ class Captioner:
         """
         directory = open_run(run_dir)
         spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
-        where = _device(device)
+        where = parse_device(device)
         encoder = build_encoder(spec)
         model = load_model(spec, encoder, directory.assets, is_restored=True)
         directory.check_frozen(*fingerprints_of(encoder, model))
@@ -264,19 +267,6 @@ def _as_source(given: ImageInput) -> Source:
 
 def _warn(text: str) -> None:
     warnings.warn(text, CapfwWarning, stacklevel=3)
-
-
-def _device(name: str | None) -> torch.device:
-    """The device of this name; by default the GPU, or the CPU without one. Raises `RequestError` if it does not exist."""
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as err:  # unknown name, torch without it, no such device
-        raise RequestError(
-            f'this machine has no device "{name}": {next(iter(str(err).splitlines()), type(err).__name__)}',
-            where="--device",
-            fix='Name another, such as "cpu" or "cuda:0", or leave it out.',
-        ) from err
 
 
 def _check_widths(model: CaptioningModel, device: torch.device) -> None:

@@ -14,7 +14,8 @@ from torch import nn
 
 import capfw
 from capfw import CapfwError, Captioner, Registry, load_part, load_spec, run
-from capfw.core.errors import IncompatibleComponents, RunError, SpecError
+from capfw.core.engine.devices import devices_here, parse_device
+from capfw.core.errors import IncompatibleComponents, RequestError, RunError, SpecError
 from capfw.core.protocols import Batch, FeatureShape, TokenBatch
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -127,11 +128,23 @@ def test_a_prefix_too_long_for_the_decoder_is_refused(captioner: Captioner) -> N
         captioner.with_parts(mapper=mapper)
 
 
-@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "gpu", "meta"])
 def test_a_device_that_is_not_here_is_refused(captioner: Captioner, device: str) -> None:
-    with pytest.raises(RunError, match=f'this machine has no device "{device}"') as caught:
+    with pytest.raises(RunError, match=f'^--device: this machine has no device "{device}"') as caught:
         Captioner.load(captioner.spec.run_dir, device=device)
-    assert '"cpu"' in str(caught.value)
+    first, fix = str(caught.value).splitlines()
+    assert len(first) < 160
+    assert fix.startswith(f"  Devices here: {', '.join(devices_here())}.")
+
+
+def test_a_gpu_is_called_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    with pytest.raises(RequestError, match=r'Devices here: cpu, cuda, cuda:0, cuda:1\.  Did you mean "cuda"\?$'):
+        parse_device("gpu")
+    with pytest.raises(RequestError, match="3 is no device"):
+        parse_device(3)  # type: ignore[arg-type]
+    assert parse_device(torch.device("cpu")) == parse_device("cpu") == torch.device("cpu")
 
 
 def test_an_unknown_stage_is_refused_before_anything_is_written(tiny: Write, registry: Registry) -> None:
