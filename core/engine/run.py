@@ -58,11 +58,17 @@ class RunResult:
 
 
 def run(
-    spec: RunSpec, *, registry: Registry | None = None, observers: Sequence[object] = (), until: Stage = "report"
+    spec: RunSpec,
+    *,
+    registry: Registry | None = None,
+    observers: Sequence[object] = (),
+    until: Stage = "report",
+    device: str | torch.device | None = None,
 ) -> RunResult:
     """Runs `spec` in its run directory, or continues the run of an earlier call there.
 
-    `until` names the last stage: "extract", "train" or "report" (all). `observers` are objects with run hooks.
+    `until` names the last stage: "extract", "train" or "report" (all). `observers` are objects with run hooks. `device` is
+    no part of the run: a later call may continue on another one. By default it is the device that Accelerate chooses.
     Raises `CapfwError` for every error that a user can cause.
     """
     if until not in get_args(Stage):
@@ -71,7 +77,9 @@ def run(
     started = time.perf_counter()
     registry = registry or Registry.discover()
     directory = RunDirectory(spec.run_dir)
-    with opened(spec, registry, directory, lambda it: [JsonLog(it.path / "log.jsonl"), *observers]) as run:
+    with opened(
+        spec, registry, directory, lambda it: [JsonLog(it.path / "log.jsonl"), *observers], device=device
+    ) as run:
         _begin(run)
         splits = read_splits(run)
         check_splits(splits)
@@ -130,7 +138,7 @@ def _record_data(run: Run, splits: Mapping[str, Sequence[Sample]]) -> None:
             data=data,
             versions=versions(),
             device=str(run.device),
-            device_name=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            device_name=torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
             num_processes=run.accelerator.num_processes,
         )
 
@@ -156,6 +164,7 @@ def evaluate_run(
     output: Path | str | None = None,
     registry: Registry | None = None,
     observers: Sequence[object] = (),
+    device: str | torch.device | None = None,
 ) -> Evaluation:
     """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
 
@@ -177,7 +186,7 @@ def evaluate_run(
     )
     # Another seed samples other captions. The parts are built with the run's own seed, which set their random weights.
     seed, spec = spec.seed, spec.model_copy(update={"seed": directory.seed})
-    with opened(spec, registry, directory, lambda _: observers) as run:
+    with opened(spec, registry, directory, lambda _: observers, device=device) as run:
         require_writable(results)
         run.directory.report_changed_code(run.code, run.observers.warn)
         splits = read_splits(run)
