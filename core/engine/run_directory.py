@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -200,6 +201,8 @@ class RunDirectory:
 def open_run(path: Path | str) -> RunDirectory:
     """The directory of a trained run. Raises `RequestError` where there is no run, or where it is not trained."""
     directory = RunDirectory(Path(path))
+    if directory.path.is_file():
+        raise RequestError("this is a file, not a run directory.", where=str(path), fix=_instead_of(directory.path))
     if not (directory.path / "spec.json").is_file():
         raise RequestError(
             "this is not a run directory: it has no spec.json.",
@@ -209,6 +212,18 @@ def open_run(path: Path | str) -> RunDirectory:
     directory.require_format()
     directory.best_checkpoint()
     return directory
+
+
+def _instead_of(file: Path) -> str:
+    """What to name in place of a file: the run directory of a spec, or how to get one."""
+    try:
+        run_dir = json.loads(file.read_text(encoding="utf-8-sig"))["run_dir"]
+        named = Path(os.path.relpath(Path(file.resolve().parent, Path(run_dir).expanduser())))
+    except (OSError, ValueError, KeyError, TypeError):
+        return "Name the folder that `capfw run` wrote (/run_dir in the spec)."
+    if Checkpoints(named / "checkpoints").best() is None:
+        return f"It is a spec, and its run is not trained yet. Run it first: capfw run {file}"
+    return f"It is a spec. Name its run directory: {named}"
 
 
 def versions() -> dict[str, str]:
