@@ -222,7 +222,7 @@ def _caption_to_file(
         click.echo(f"Continuing: {len(made)} of {len(found)} images are in {file.part}.", err=True)
     with _kept(file, len(found)), _progress(len(found), is_shown=True) as progress:
         if len(made) < len(found):
-            waiting = filter(lambda source: source.name not in file.done, found.sources())
+            waiting = filter(lambda source: source.name not in made, found.sources())
             for row in caption_rows(load(), waiting, options):
                 made[row.name] = _reported(row)
                 file.add(row)
@@ -239,7 +239,9 @@ def _kept(file: CaptionsFile, num_images: int) -> Iterator[None]:
         yield
     except BaseException:
         file.close()
-        click.echo(f"Stopped before the end of {num_images} images. The same command continues {file.part}.", err=True)
+        if file.done:
+            what = f"Stopped after {len(file.done)} of {num_images} images."
+            click.echo(f"{what} The same command continues {file.part}.", err=True)
         raise
 
 

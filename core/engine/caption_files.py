@@ -137,14 +137,17 @@ class CaptionsFile:
         """Appends a row to FILE.part."""
         self._opened.write(json.dumps(row.to_json()) + "\n")
         self._opened.flush()
+        self.done[row.name] = row.error
 
     def close(self) -> None:
-        """Closes FILE.part, with which the same call goes on."""
+        """Closes FILE.part, with which the same call goes on; removes it if it has no row."""
         self._opened.close()
+        if not self.done:
+            self.part.unlink()
 
     def finish(self, names: Sequence[str]) -> None:
         """Writes FILE with the rows of these images, and removes FILE.part."""
-        self.close()
+        self._opened.close()
         ending = format_of_file(self.path)
         wanted, write = set(names), formatter(ending, names)
         texts = (write(row) for row in self._rows() if row.name in wanted)

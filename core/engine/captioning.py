@@ -14,6 +14,7 @@ from ..spec import RunSpec, load_spec
 from .captioner import Captioner
 from .generate import Caption
 from .inputs.finding import FoundImages, source_of
+from .inputs.urls import downloaded_ahead
 
 _SHARED = ("max_tokens", "batch_size", "use_cache")
 _NUM_MEASURED = 16
@@ -42,8 +43,11 @@ class Row:
 
 
 def caption_rows(captioner: Captioner, sources: Iterable[Source], options: GenerateOptions) -> Iterator[Row]:
-    """Captions the sources in batches, in order. An image that cannot be read becomes a row with an error."""
-    for source, captions in captioner.stream(sources, options):
+    """Captions the sources in batches, in order. An image that cannot be read becomes a row with an error.
+
+    A few URLs are downloaded at once.
+    """
+    for source, captions in captioner.stream(downloaded_ahead(sources), options):
         assert isinstance(source, Source)
         if isinstance(captions, CapfwError):
             yield Row(source.name, error=captions.what)

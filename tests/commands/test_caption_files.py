@@ -105,7 +105,7 @@ def test_an_interrupted_call_goes_on_where_it_stopped(
     file, part = tmp_path / "out.csv", tmp_path / "out.csv.part"
     stopped = write(file, photos)
     assert stopped.exit_code == 1
-    assert f"The same command continues {part}." in stopped.stderr
+    assert f"Stopped after 2 of 3 images. The same command continues {part}." in stopped.stderr
     assert not file.exists()
     with part.open("a") as opened:
         opened.write('{"file": "torn')  # a line that was not written whole

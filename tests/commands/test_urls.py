@@ -15,7 +15,8 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from capfw.core.engine.inputs.urls import UrlSource
+from capfw.core.engine.inputs.finding import find_images
+from capfw.core.engine.inputs.urls import UrlSource, downloaded_ahead
 from capfw.core.errors import UnreadableSource
 
 
@@ -29,9 +30,12 @@ class _Site(BaseHTTPRequestHandler):
     """Answers by the path of the request."""
 
     asked: list[str]
+    together: threading.Barrier
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
+        if self.path.startswith("/together"):
+            self.together.wait()  # an error, which ends the connection, where a request comes alone
         if self.path.startswith("/moved"):
             self._answer(302, b"", Location="/photo.png" if self.path == "/moved" else "/moved-again")
         elif self.path == "/page":
@@ -71,7 +75,9 @@ def asked() -> list[str]:
 def site(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of the server."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Site", (_Site,), {"asked": asked}))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Site", (_Site,), {"asked": asked, "together": threading.Barrier(4, timeout=5)})
+    )
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -133,3 +139,19 @@ def test_a_source_travels_and_is_downloaded_once(site: str, asked: list[str]) ->
     source: UrlSource = pickle.loads(pickle.dumps(UrlSource(f"{site}/photo.png")))
     assert source.read() == source.read() == _png()
     assert asked == ["/photo.png"]
+
+
+def test_several_are_downloaded_at_once_and_come_in_order(site: str, asked: list[str], photos: Path) -> None:
+    found = find_images([f"{site}/together/{number}" for number in range(4)] + [photos], allow_urls=True)
+    sources = list(downloaded_ahead(found.sources()))
+    assert [source.name for source in sources] == found.names
+    assert [source.read() for source in sources[:4]] == [_png()] * 4
+    assert len(asked) == 4
+
+
+def test_a_failure_is_not_asked_for_again(site: str, asked: list[str]) -> None:
+    [source] = downloaded_ahead([UrlSource(f"{site}/nothing.png")])
+    for _ in range(2):
+        with pytest.raises(UnreadableSource, match="HTTP 404"):
+            source.read()
+    assert asked == ["/nothing.png"]

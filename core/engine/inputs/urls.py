@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ...errors import UnreadableSource
+from ...protocols import Source
 
 if TYPE_CHECKING:
     import httpx2
 
 _CHUNK = 1 << 16
+_NUM_THREADS = 8
 _NO_IMAGES = ("text/", "application/json", "application/pdf", "video/", "audio/")
 
 
-@dataclass(frozen=True)
+@dataclass
 class UrlSource:
-    """An image behind a URL (http or https). It follows up to five redirects, and is downloaded once.
+    """An image behind a URL (http or https). It follows up to five redirects, and is downloaded once, also without success.
 
     `timeout_seconds` limits the whole download, and `max_bytes` its size.
     """
@@ -27,6 +33,7 @@ class UrlSource:
     url: str
     timeout_seconds: float = 30.0
     max_bytes: int = 64_000_000
+    _outcome: bytes | UnreadableSource | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -35,14 +42,18 @@ class UrlSource:
 
     def read(self) -> bytes:
         """The body of the answer. Raises `UnreadableSource` for an error, for a page, and beyond the limits."""
-        return self._body
+        if self._outcome is None:
+            self._outcome = self._fetched()
+        if isinstance(self._outcome, UnreadableSource):
+            raise self._outcome
+        return self._outcome
 
     def identity(self) -> None:
         """None: only a download shows whether the image has changed."""
         return
 
-    @cached_property
-    def _body(self) -> bytes:
+    def _fetched(self) -> bytes | UnreadableSource:
+        """The body, or the reason why there is none."""
         import httpx2
 
         deadline = time.monotonic() + self.timeout_seconds
@@ -50,10 +61,12 @@ class UrlSource:
             with _client().stream("GET", self.url, timeout=self.timeout_seconds) as answer:
                 self._check(answer)
                 return self._received(answer, deadline)
-        except httpx2.TimeoutException as err:
-            raise self._too_slow() from err
+        except UnreadableSource as err:
+            return err
+        except httpx2.TimeoutException:
+            return self._too_slow()
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as err:
-            raise self._unfetched(str(err) or type(err).__name__) from err
+            return self._unfetched(str(err) or type(err).__name__)
 
     def _check(self, answer: httpx2.Response) -> None:
         if not answer.is_success:
@@ -77,6 +90,32 @@ class UrlSource:
 
     def _unfetched(self, reason: str) -> UnreadableSource:
         return UnreadableSource(f"cannot be fetched: {reason}", where=self.url)
+
+
+def downloaded_ahead(sources: Iterable[Source]) -> Iterator[Source]:
+    """The same sources in order. A few URLs are downloaded at once, shortly before their turn."""
+    pool = ThreadPoolExecutor(_NUM_THREADS)
+    waiting: deque[tuple[Source, Future[None] | None]] = deque()
+    try:
+        for source in sources:
+            waiting.append((source, pool.submit(_download, source) if isinstance(source, UrlSource) else None))
+            if len(waiting) > _NUM_THREADS:
+                yield _arrived(*waiting.popleft())
+        while waiting:
+            yield _arrived(*waiting.popleft())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _arrived(source: Source, download: Future[None] | None) -> Source:
+    if download is not None:
+        download.result()
+    return source
+
+
+def _download(source: UrlSource) -> None:
+    with suppress(UnreadableSource):  # the source keeps its error
+        source.read()
 
 
 @lru_cache(maxsize=1)
