@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import authoring, imports, init, plugins, runs, scores, specs
+from .commands import authoring, caption, imports, init, plugins, runs, scores, specs
 
 
 class _Group(click.Group):
@@ -52,7 +52,7 @@ for command in (
     runs.extract,
     runs.train,
     runs.evaluate,
-    runs.caption,
+    caption.caption,
     scores.score,
     imports.import_group,
     plugins.plugins,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..core.registry import Registry
     from ..core.spec import RunSpec
 
+FuncT = TypeVar("FuncT", bound=Callable[..., Any])
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
 
 
@@ -35,6 +36,24 @@ SET = click.option(
     callback=_well_formed,
     help="Override a value of the spec (/train/epochs=1); repeatable.",
 )
+
+
+def _device(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+    """Refuses a device that this machine does not have, before the command does anything."""
+    if name is not None:
+        from ..core.engine.devices import parse_device
+
+        parse_device(name)
+    return name
+
+
+def device_option(default: str) -> Callable[[FuncT], FuncT]:
+    """The option --device; `default` ends its help."""
+    words = f"Device that computes (cpu, cuda, cuda:1, mps, ...); {default}."
+    return click.option("--device", metavar="NAME", callback=_device, help=words)
+
+
+DEVICE = device_option("by default the GPU, or the CPU without one")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -78,3 +97,23 @@ def print_scores(title: str, scores: Mapping[str, float]) -> None:
     for name, value in scores.items():
         table.add_row(name, f"{value:.4f}")
     Console(file=sys.stdout).print(table)
+
+
+def in_words(seconds: float) -> str:
+    """A duration to two significant units: "8 s", "3 min 20 s", "2 h 5 min"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60} s"
+    return f"{total // 3600} h {total % 3600 // 60} min"
+
+
+def in_bytes(num_bytes: int) -> str:
+    """A size: "512 bytes", "3.4 kB", "12.0 MB", "1.5 GB"; 1 MB is 10^6 bytes."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes} bytes"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .arguments import SET, SPEC, component_names, load, registry_of
+from .arguments import DEVICE, SET, SPEC, component_names, load, registry_of
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
 FORMAT = click.option(
@@ -59,8 +59,16 @@ def checkpoint(
 @SPEC
 @FORMAT
 @SET
+@DEVICE
 @click.pass_context
-def features(ctx: click.Context, file: Path, spec: Path, format_name: str | None, overrides: tuple[str, ...]) -> None:
+def features(
+    ctx: click.Context,
+    file: Path,
+    spec: Path,
+    format_name: str | None,
+    overrides: tuple[str, ...],
+    device: str | None,
+) -> None:
     """Copy embeddings into the feature store of SPEC.
 
     It first encodes a few images with SPEC's encoder, and compares the result with FILE.
@@ -68,7 +76,7 @@ def features(ctx: click.Context, file: Path, spec: Path, format_name: str | None
     loaded, registry = load(ctx, spec, overrides)
     from ..core.engine.importing.features import import_features
 
-    made = import_features(file, loaded, format_name=format_name, registry=registry)
+    made = import_features(file, loaded, format_name=format_name, registry=registry, device=device)
     for split, num_images in made.num_images.items():
         num_present, num_imported = made.num_present[split], made.num_imported[split]
         click.echo(

@@ -1,27 +1,28 @@
-"""Commands that build models: run, extract, train, evaluate, caption."""
+"""Commands that perform a run, or a part of it: run, extract, train, evaluate."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import AS_JSON, SET, SPEC, load, print_scores, registry_of
+from .arguments import AS_JSON, DEVICE, SET, SPEC, in_bytes, in_words, load, print_scores, registry_of
 
 if TYPE_CHECKING:
     from ..core.engine.run import RunResult, Stage
 
 
-def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: Stage) -> RunResult:
+def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: Stage, device: str | None) -> RunResult:
     loaded, registry = load(ctx, spec, overrides)
     from ..core.engine.observing.progress import ProgressDisplay
     from ..core.engine.run import run
 
     with ProgressDisplay() as display:
-        result = run(loaded, registry=registry, observers=[display], until=until)
+        result = run(loaded, registry=registry, observers=[display], until=until, device=device)
     _leave_printing_to_the_main_process(ctx)
     return result
 
@@ -37,14 +38,15 @@ def _leave_printing_to_the_main_process(ctx: click.Context) -> None:
 @click.command("run")
 @SPEC
 @SET
+@DEVICE
 @AS_JSON
 @click.pass_context
-def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], device: str | None, as_json: bool) -> None:
     """Encode, train, caption, score and report, as in SPEC.
 
     The same command continues where an earlier call stopped.
     """
-    result = _run(ctx, spec, overrides, "report")
+    result = _run(ctx, spec, overrides, "report", device)
     scores = dict(result.evaluation.scores) if result.evaluation else {}
     if as_json:
         split = result.evaluation.split if result.evaluation else None
@@ -61,19 +63,52 @@ def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], as_j
 @click.command()
 @SPEC
 @SET
+@DEVICE
+@click.option("--dry-run", is_flag=True, help="Only count the images, and estimate time and disk from a few of them.")
+@AS_JSON
 @click.pass_context
-def extract(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
+def extract(
+    ctx: click.Context, spec: Path, overrides: tuple[str, ...], device: str | None, dry_run: bool, as_json: bool
+) -> None:
     """Encode the images of SPEC, and stop; `train` and `run` continue."""
-    click.echo(f"Run directory: {_run(ctx, spec, overrides, 'extract').run_dir}")
+    if dry_run:
+        _print_plan(ctx, spec, overrides, device, as_json=as_json)
+        return
+    run_dir = str(_run(ctx, spec, overrides, "extract", device).run_dir)
+    click.echo(json.dumps({"run_dir": run_dir}) if as_json else f"Run directory: {run_dir}")
+
+
+def _print_plan(ctx: click.Context, spec: Path, overrides: Sequence[str], device: str | None, *, as_json: bool) -> None:
+    """Prints the work that `extract` would do."""
+    loaded, _ = load(ctx, spec, overrides)
+    from ..core.engine.inputs.planning import plan_extraction
+
+    plan = plan_extraction(loaded, device=device)
+    if as_json:
+        click.echo(json.dumps(asdict(plan)))
+        return
+    for split, num_images in plan.num_images.items():
+        num_stored = plan.num_stored[split]
+        click.echo(
+            f"{split}: {num_images} images, {num_stored} have features, {num_images - num_stored} left to encode"
+        )
+    click.echo(f"Types: {', '.join(f'{name}: {count}' for name, count in plan.by_type.items())}")
+    bad = f", {plan.num_unreadable} of them unreadable" if plan.num_unreadable else ""
+    measured = f" (measured on {plan.num_measured} images{bad})" if plan.num_measured else ""
+    click.echo(f"Time on {plan.device}: about {in_words(plan.seconds)}{measured}")
+    click.echo(
+        f"Disk: about {in_bytes(plan.num_bytes)} in {plan.store}" if plan.store else "Disk: none; the encoder is tuned."
+    )
 
 
 @click.command()
 @SPEC
 @SET
+@DEVICE
 @click.pass_context
-def train(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
+def train(ctx: click.Context, spec: Path, overrides: tuple[str, ...], device: str | None) -> None:
     """Encode and train, without the final evaluation; `run` continues."""
-    click.echo(f"Run directory: {_run(ctx, spec, overrides, 'train').run_dir}")
+    click.echo(f"Run directory: {_run(ctx, spec, overrides, 'train', device).run_dir}")
 
 
 @click.command()
@@ -83,10 +118,17 @@ def train(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder for candidates/ and scores/ (needed with --set)."
 )
+@DEVICE
 @AS_JSON
 @click.pass_context
 def evaluate(
-    ctx: click.Context, run_dir: Path, split: str | None, overrides: tuple[str, ...], output: Path | None, as_json: bool
+    ctx: click.Context,
+    run_dir: Path,
+    split: str | None,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    device: str | None,
+    as_json: bool,
 ) -> None:
     """Caption and score a split with a trained run.
 
@@ -100,7 +142,13 @@ def evaluate(
 
     with ProgressDisplay() as display:
         evaluation = evaluate_run(
-            run_dir, split, overrides=changes, output=output, registry=registry_of(ctx), observers=[display]
+            run_dir,
+            split,
+            overrides=changes,
+            output=output,
+            registry=registry_of(ctx),
+            observers=[display],
+            device=device,
         )
     _leave_printing_to_the_main_process(ctx)
     if as_json:
@@ -112,38 +160,3 @@ def evaluate(
         return
     print_scores(f"Scores of split {evaluation.split}, {len(evaluation.captions)} images", dict(evaluation.scores))
     click.echo(f"Candidates and scores: {output or run_dir}")
-
-
-@click.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--run", "run_dir", required=True, type=click.Path(path_type=Path), help="Run directory of a trained captioner."
-)
-@click.option("--device", help='Device, such as "cpu" or "cuda:1"; by default the GPU, or the CPU without one.')
-@AS_JSON
-@click.pass_context
-def caption(ctx: click.Context, images: tuple[Path, ...], run_dir: Path, device: str | None, as_json: bool) -> None:
-    """Caption images and folders of images with a trained run."""
-    registry = registry_of(ctx)
-    from ..core.engine.captioner import Captioner, find_images
-    from ..core.errors import CapfwError, DataError
-
-    files = find_images(images)
-    if not files:
-        raise DataError(
-            "there are no images.", where=", ".join(map(str, images)), fix="Name image files or their folder."
-        )
-    captioner = Captioner.load(run_dir, device=device, registry=registry)
-    num_failed = 0
-    for source, captions in captioner.stream(files):
-        if isinstance(captions, CapfwError):
-            num_failed += 1
-            click.echo(str(captions), err=True)
-        elif as_json:
-            made = [{"caption": each.text, "log_prob": each.log_prob} for each in captions]
-            click.echo(json.dumps({"file": str(source), "captions": made}, ensure_ascii=False))
-        else:
-            click.echo("\n".join(f"{source}\t{each.text}" for each in captions))
-    if num_failed:
-        click.echo(f"{num_failed} of {len(files)} images could not be read.", err=True)
-        ctx.exit(1)

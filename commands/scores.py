@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import AS_JSON, print_scores, registry_of
+from .arguments import AS_JSON, device_option, print_scores, registry_of
 
 if TYPE_CHECKING:
     from ..core.errors import CapfwError
+    from ..core.protocols import Metric
 
 
 @click.command()
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--allow-extra", is_flag=True, help="Leave out candidates without references.")
 @click.option("--allow-duplicates", is_flag=True, help="If an image has several candidates, score the first.")
 @click.option("--per-image", type=click.Path(path_type=Path), help="Write every image's scores to this JSON file.")
+@device_option("by default the CPU")
 @AS_JSON
 @click.pass_context
 def score(
@@ -46,6 +49,7 @@ def score(
     allow_extra: bool,
     allow_duplicates: bool,
     per_image: Path | None,
+    device: str | None,
     as_json: bool,
 ) -> None:
     """Score the captions of any system against references.
@@ -63,6 +67,7 @@ def score(
         allow_missing=allow_missing,
         allow_extra=allow_extra,
         allow_duplicates=allow_duplicates,
+        around=_around(device),
     )
     for notice in found.notices:
         click.echo(f"Note: {notice}", err=True)
@@ -74,6 +79,16 @@ def score(
         _write(per_image, found.by_image())
         if not as_json:
             click.echo(f"Scores per image: {per_image}")
+
+
+def _around(device: str | None) -> Callable[[Metric], AbstractContextManager[object]]:
+    """The surroundings in which a metric scores: on the device, or as it was built. Most metrics need no torch."""
+    if device is None:
+        return nullcontext
+    from ..core.engine.devices import parse_device
+    from ..core.engine.evaluate import on_device
+
+    return lambda metric: on_device(metric, parse_device(device))
 
 
 def _require_output(file: Path, inputs: Mapping[str, Path]) -> None:

@@ -98,12 +98,14 @@ def score_files(
     allow_missing: bool = False,
     allow_extra: bool = False,
     allow_duplicates: bool = False,
+    around: Callable[[Metric], AbstractContextManager[object]] = nullcontext,
 ) -> FileScores:
     """Scores the captions in file `candidates` against those in file `references`.
 
     An image with references but no candidate is an error; with `allow_missing` it is left out with a notice. The same
     holds for a candidate without references and `allow_extra`. If an image has several candidates, `allow_duplicates`
-    takes the first. The caller builds the metrics, because it knows the registry.
+    takes the first. The caller builds the metrics, because it knows the registry. Each metric scores within
+    `around(metric)`.
 
     Raises `DataError`, naming the file and the first image ids at fault.
     """
@@ -126,7 +128,7 @@ def score_files(
             f"Scored only the first of several candidates for {_count(duplicates)}: {listed(duplicates, _NUM_SHOWN)}."
         )
     captioned = Captioned({i: captions[i] for i in shared}, {i: known[i] for i in shared})
-    found = apply_metrics(metrics, captioned)
+    found = apply_metrics(metrics, captioned, around=around)
     signature = {
         "num_images": len(shared),
         "num_left_out": len(known.keys() ^ captions.keys()),

@@ -50,8 +50,6 @@ from .seeds import seed_of
 from .tuning import HasParameters, ParameterCounts, count_parameters
 from .weights import published_weights
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-
 
 @dataclass
 class Captioner:
@@ -298,14 +296,3 @@ def _check_widths(model: CaptioningModel, device: torch.device) -> None:
             f"the mapper returns a prefix {given} for one image, but the decoder needs {wanted}.",
             fix="Build the mapper with embed_dim=decoder.embed_dim.",
         )
-
-
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The image files in `paths`. Folders are searched recursively, and the files of each are sorted."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        else:
-            found.append(path)
-    return found

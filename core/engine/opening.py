@@ -9,10 +9,13 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs, PartialState
+from accelerate.state import is_initialized
 
+from ..errors import RequestError
 from ..protocols import Progress
 from ..registry import Registry, code_of
 from ..spec import RunSpec
+from .devices import parse_device
 from .observing.observers import Observers
 from .run_directory import RunDirectory
 
@@ -66,12 +69,15 @@ def opened(
     registry: Registry,
     directory: RunDirectory,
     observers: Callable[[RunDirectory], Sequence[object]],
+    *,
+    device: str | torch.device | None = None,
 ) -> Iterator[Run]:
     """Yields a run with an exclusive lock on its directory. `observers` makes its observers, once the directory exists.
 
-    Raises `RunError` when another process uses the directory, or when it cannot be written.
+    Raises `RunError` when another process uses the directory, or when it cannot be written. Raises `RequestError` when
+    this machine has no such device.
     """
-    accelerator = _accelerator(spec)
+    accelerator = _accelerator(spec, device)
     with _locked(directory, accelerator):
         watchers = Observers(registry, observers(directory), is_main=accelerator.is_main_process)
         yield Run(spec, registry, directory, accelerator, watchers, code_of(spec.components))
@@ -94,10 +100,25 @@ def is_main_process() -> bool:
     return bool(PartialState().is_main_process)
 
 
-def _accelerator(spec: RunSpec) -> Accelerator:
+def _accelerator(spec: RunSpec, device: str | torch.device | None) -> Accelerator:
+    """The accelerator on this device; by default on the device that Accelerate chooses."""
+    wanted = None if device is None else parse_device(device)
     # The main process scores while the others wait; the default of ten minutes would end a long evaluation.
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     # An encoder may have parameters that its features do not use, such as those of a projection.
     unused = DistributedDataParallelKwargs(find_unused_parameters=spec.train.tune.encoder is not None)
     # It holds one precision for the whole process; the trainer itself uses that of each run.
-    return Accelerator(mixed_precision="no", kwargs_handlers=[patience, unused])
+    # Accelerate keeps the device of its first use in a process, and refuses `cpu=True` after another one.
+    is_cpu = wanted is not None and wanted.type == "cpu" and not is_initialized()
+    accelerator = Accelerator(mixed_precision="no", cpu=is_cpu, kwargs_handlers=[patience, unused])
+    if wanted is None:
+        return accelerator
+    if accelerator.num_processes == 1:
+        accelerator.state.device = wanted
+    elif wanted.type != accelerator.device.type or str(device).partition(":")[2]:
+        raise RequestError(
+            f'{accelerator.num_processes} processes cannot all compute on "{device}": each has its own device.',
+            where="--device",
+            fix='Name a kind of device, "cpu" or "cuda", or leave it out.',
+        )
+    return accelerator

@@ -89,11 +89,13 @@ def run(
     observers: Sequence[object] = (),
     progress: bool | None = None,
     until: Stage = "report",
+    device: str | torch.device | None = None,
 ) -> RunResult:
     """Runs `spec` in its run directory, or continues the run of an earlier call there.
 
     `until` names the last stage: "extract", "train" or "report" (all). `observers` are objects with run hooks. Progress is
     shown on a terminal and in a notebook, unless `observers` has a `ProgressDisplay`; `progress` True or False decides it.
+    `device` is no part of the run: a later call may continue on another one. By default Accelerate chooses it.
     Raises `CapfwError` for every error that a user can cause.
     """
     if until not in get_args(Stage):
@@ -104,7 +106,7 @@ def run(
     directory = RunDirectory(spec.run_dir)
     with (
         shown(observers, progress) as watching,
-        opened(spec, registry, directory, lambda it: [JsonLog(it.path / "log.jsonl"), *watching]) as run,
+        opened(spec, registry, directory, lambda it: [JsonLog(it.path / "log.jsonl"), *watching], device=device) as run,
     ):
         _begin(run)
         splits = read_splits(run)
@@ -179,7 +181,7 @@ def _record_data(run: Run, splits: Mapping[str, Sequence[Sample]]) -> None:
             data=data,
             versions=versions(),
             device=str(run.device),
-            device_name=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            device_name=torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else run.device.type,
             num_processes=run.accelerator.num_processes,
         )
 
@@ -206,6 +208,7 @@ def evaluate_run(
     registry: Registry | None = None,
     observers: Sequence[object] = (),
     progress: bool | None = None,
+    device: str | torch.device | None = None,
 ) -> Evaluation:
     """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
 
@@ -229,7 +232,10 @@ def evaluate_run(
     )
     # Another seed samples other captions. The parts are built with the run's own seed, which set their random weights.
     seed, spec = spec.seed, spec.model_copy(update={"seed": directory.seed})
-    with shown(observers, progress) as watching, opened(spec, registry, directory, lambda _: watching) as run:
+    with (
+        shown(observers, progress) as watching,
+        opened(spec, registry, directory, lambda _: watching, device=device) as run,
+    ):
         require_writable(results)
         run.directory.report_changed_code(run.code, run.observers.warn)
         splits = read_splits(run)

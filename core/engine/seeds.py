@@ -12,7 +12,7 @@ import torch
 def seed_of(seed: int, *purpose: object) -> int:
     """A seed (below 2 ** 56) for one purpose, from a SHA-256 of the run's seed and the purpose."""
     words = " ".join(map(str, (seed, *purpose)))
-    return int.from_bytes(hashlib.sha256(words.encode()).digest()[:7], "big")
+    return int.from_bytes(hashlib.sha256(words.encode(errors="surrogatepass")).digest()[:7], "big")
 
 
 @contextmanager

@@ -14,18 +14,78 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+SUFFIXES = {
+    ".apng": "PNG",
+    ".avif": "AVIF",
+    ".bmp": "BMP",
+    ".dib": "BMP",
+    ".gif": "GIF",
+    ".heic": "HEIC",
+    ".heif": "HEIC",
+    ".hif": "HEIC",
+    ".ico": "ICO",
+    ".j2k": "JPEG 2000",
+    ".jfif": "JPEG",
+    ".jp2": "JPEG 2000",
+    ".jpe": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpg": "JPEG",
+    ".pbm": "PNM",
+    ".pgm": "PNM",
+    ".png": "PNG",
+    ".pnm": "PNM",
+    ".ppm": "PNM",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+}
+"""The suffixes of images, in lower case, and their formats."""
+
+_BEGINNINGS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"\0\0\x01\0": "ICO",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+HEAD = 64
+"""The number of bytes that `format_of` needs."""
+
 Box: TypeAlias = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the upright photo; outside its edges where an encoder pads."""
+
+
+def format_of(head: bytes) -> str | None:
+    """The format of an image that begins with these bytes, as in `SUFFIXES`; None where they are those of no such format."""
+    for beginning, name in _BEGINNINGS.items():
+        if head.startswith(beginning):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "BMP"
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
+        return "PNM"
+    if head[4:8] != b"ftyp":
+        return None
+    brands = {head[start : start + 4] for start in (8, *range(16, min(len(head), int.from_bytes(head[:4])), 4))}
+    return "AVIF" if brands & {b"avif", b"avis"} else "HEIC" if brands & _HEIC_BRANDS else None
 
 
 def open_image(data: bytes, *, name: str = "the image") -> Image:
     """Decodes an image to RGB with 8 bits per channel, turned upright by its EXIF orientation.
 
     Converts grey, palette, CMYK, 16-bit and 32-bit images. Transparent pixels are laid on white. Raises
-    `UnreadableImage`, naming `name`, when Pillow cannot decode all of the image.
+    `UnreadableImage`, naming `name`, when Pillow cannot decode all of the image, and for a HEIC image without pillow-heif.
     """
     from PIL import Image, UnidentifiedImageError
 
+    if reason := missing_decoder(format_of(data[:HEAD])):
+        raise UnreadableImage(reason, where=name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -60,6 +120,24 @@ def _reason(err: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     return "not a format that Pillow reads" if isinstance(err, UnidentifiedImageError) else str(err)
+
+
+def missing_decoder(format_name: str | None) -> str | None:
+    """Why images of this format (see `format_of`) cannot be decoded here, with the install command; None where they can.
+
+    Adds pillow-heif to Pillow when it is asked about HEIC for the first time.
+    """
+    from PIL import Image, features
+
+    if format_name == "AVIF" and not features.check("avif"):
+        return "this Pillow cannot read AVIF (pip install --upgrade pillow)"
+    if format_name == "HEIC" and "HEIF" not in Image.OPEN:
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            return 'HEIC needs pillow-heif (pip install "capfw[heif]")'
+        register_heif_opener(thumbnails=False)
+    return None
 
 
 def _eight_bits(image: Image) -> Image:

@@ -15,6 +15,7 @@ from ...protocols import Encoder, ForeignFeatures, Sample
 from ...registry import Registry, code_version
 from ...spec import RunSpec
 from ..build import build_dataset, build_encoder
+from ..devices import parse_device
 from ..inputs.extraction import digest_sources
 from ..inputs.features import FeatureStore
 from ..inputs.reading import InputReader, encode
@@ -43,7 +44,12 @@ class ImportedFeatures:
 
 
 def import_features(
-    file: Path, spec: RunSpec, *, format_name: str | None = None, registry: Registry | None = None
+    file: Path,
+    spec: RunSpec,
+    *,
+    format_name: str | None = None,
+    registry: Registry | None = None,
+    device: str | torch.device | None = None,
 ) -> ImportedFeatures:
     """Copies the embeddings in `file` into the feature store of `spec`, for its encoder and the images of its data set.
 
@@ -53,13 +59,13 @@ def import_features(
     Raises `RunError` when they differ, when none can be compared, and when no image has a row or two images have the
     same one. Raises `BadCheckpoint` when the file cannot be read.
     """
+    where = parse_device(device)
     found, _, _ = recognise(registry or Registry.discover(), format_name, file, lambda each: each.features(file))
     splits = samples_of(build_dataset(spec))
     encoder = build_encoder(spec)
     _check_shape(found, encoder, spec)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(encoder, torch.nn.Module):
-        encoder.to(device)
+        encoder.to(where)
     store = FeatureStore.open(
         spec.features, spec.encoder, encoder, encoder.fingerprint(), code_version(spec.encoder.component)
     )
@@ -85,7 +91,7 @@ def import_features(
             fix="Use a data set with these file names or image ids.",
         )
     _check_rows(found, wanted, file)
-    checked = _compare(encoder, found, list(wanted.values()), device, file)
+    checked = _compare(encoder, found, list(wanted.values()), where, file)
     _write(store, found, wanted, spec.features.batch_size)
     return ImportedFeatures(store.folder, num_images, num_present, num_imported, places.num_unused, checked)
 

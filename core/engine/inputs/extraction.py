@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from torch import Tensor
 
 from ...errors import CapfwError, DataError, UnreadableSource
-from ...protocols import Encoder, ImageId, Sample
+from ...protocols import Encoder, ImageId, MemorySource, Sample, Source
 from ...spec.settings import FeatureSettings
 from ..atomic import write_json
 from ..opening import Run
@@ -20,6 +20,7 @@ from .features import FeatureStore, StoredFeatures
 from .reader import Inputs, LiveInputs
 from .reading import InputReader, encode
 
+_DIGESTS = "files.json"
 _GROUP = 64  # images read at once where they are only checked
 
 
@@ -181,8 +182,7 @@ class Extraction:
 
 def digest_sources(store: FeatureStore, samples: Sequence[Sample]) -> list[str | UnreadableSource]:
     """SHA-256 of every source's bytes. A source with an unchanged identity is not read again."""
-    remembered_file = store.folder / "files.json"
-    remembered = json.loads(remembered_file.read_text()) if remembered_file.is_file() else {}
+    remembered = _remembered(store)
     known = dict(remembered)
 
     def digest(sample: Sample) -> str | UnreadableSource:
@@ -201,8 +201,34 @@ def digest_sources(store: FeatureStore, samples: Sequence[Sample]) -> list[str |
     with ThreadPoolExecutor(8) as pool:
         digests = list(pool.map(digest, samples))
     if known != remembered:
-        write_json(remembered_file, known, indent=None)
+        write_json(store.folder / _DIGESTS, known, indent=None)
     return digests
+
+
+def are_stored(store: FeatureStore, samples: Sequence[Sample]) -> list[bool]:
+    """Whether the store has the features of each sample. Only sources in memory are read: a changed file counts as new."""
+    known = _remembered(store)
+
+    def is_stored(source: Source) -> bool:
+        if isinstance(source, MemorySource):
+            digest = hashlib.sha256(source.read()).hexdigest()
+        else:
+            try:
+                identity, entry = source.identity(), known.get(source.name)
+            except UnreadableSource:
+                return False
+            if identity is None or entry is None or entry[:-1] != list(identity):
+                return False
+            digest = str(entry[-1])
+        return digest in store.rows or digest in store.unreadable
+
+    return [is_stored(sample.source) for sample in samples]
+
+
+def _remembered(store: FeatureStore) -> dict[str, list[str | int]]:
+    """Identity and SHA-256 of each file that was read before, by name."""
+    file = store.folder / _DIGESTS
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
 def refusal(sample: Sample, reason: str) -> CapfwError:

@@ -49,8 +49,20 @@ class FeatureStore:
         self.refresh()
 
     @classmethod
-    def open(cls, settings: FeatureSettings, part: Part, encoder: Encoder, fingerprint: str, code: str) -> FeatureStore:
-        """Opens or creates the store of `encoder`, with this fingerprint and this version of its code."""
+    def open(
+        cls,
+        settings: FeatureSettings,
+        part: Part,
+        encoder: Encoder,
+        fingerprint: str,
+        code: str,
+        *,
+        is_created: bool = True,
+    ) -> FeatureStore:
+        """Opens or creates the store of `encoder`, with this fingerprint and this version of its code.
+
+        With `is_created=False` nothing is written: a store that does not exist is empty.
+        """
         assert settings.store is not None
         shape = encoder.feature_shape
         facts = {
@@ -64,7 +76,7 @@ class FeatureStore:
         }
         key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
         folder = settings.store / f"{part.name}-{key}"
-        if not (folder / "manifest.json").is_file():
+        if is_created and not (folder / "manifest.json").is_file():
             write_json(folder / "manifest.json", facts)
         return cls(folder, shape, _DTYPES[settings.dtype])
 

@@ -1,0 +1,125 @@
+"""Captions a collection of images: one row per image, with the options of one call, and an estimate beforehand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import CapfwError, RequestError
+from ..protocols import GenerateOptions, Source
+from ..registry import Registry
+from ..spec import RunSpec, load_spec
+from .captioner import Captioner
+from .generate import Caption
+from .inputs.finding import FoundImages, source_of
+from .inputs.urls import downloaded_ahead
+
+_SHARED = ("max_tokens", "batch_size", "use_cache")
+_NUM_MEASURED = 16
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image with its captions, best first, or with the reason why it has none."""
+
+    name: str
+    captions: tuple[Caption, ...] = ()
+    error: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """`{"file": ..., "captions": [{"caption": ..., "log_prob": ...}]}`, or "error" in place of "captions"."""
+        if self.error is not None:
+            return {"file": self.name, "error": self.error}
+        made = [{"caption": each.text, "log_prob": each.log_prob} for each in self.captions]
+        return {"file": self.name, "captions": made}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Row:
+        """The row of `to_json`."""
+        made = tuple(Caption(each["caption"], each["log_prob"]) for each in value.get("captions", ()))
+        return cls(value["file"], made, value.get("error"))
+
+
+def caption_rows(captioner: Captioner, sources: Iterable[Source], options: GenerateOptions) -> Iterator[Row]:
+    """Captions the sources in batches, in order. An image that cannot be read becomes a row with an error.
+
+    A few URLs are downloaded at once.
+    """
+    for source, captions in captioner.stream(downloaded_ahead(sources), options):
+        assert isinstance(source, Source)
+        if isinstance(captions, CapfwError):
+            yield Row(source.name, error=captions.what)
+        else:
+            yield Row(source.name, captions)
+
+
+def changed_generation(
+    spec: RunSpec,
+    overrides: Mapping[str, object],
+    num_captions: int | None = None,
+    *,
+    registry: Registry | None = None,
+) -> GenerateOptions:
+    """The spec's options of generation with `overrides` (JSON pointers), and with `num_captions` captions per image.
+
+    Another method keeps only the options that all methods have. Raises `RequestError` for pointers outside /generate and
+    for several captions by greedy search, and `SpecError` for wrong values.
+    """
+    for place in overrides:
+        if place != "/generate" and not place.startswith("/generate/"):
+            fix = "Change /generate/...; for anything else train another run."
+            raise RequestError(f"{place} cannot change when a run captions.", where="--set (overrides)", fix=fix)
+    raw = spec.to_json()
+    before = dict(spec.generate.model_dump(mode="json"))
+    whole = overrides.get("/generate")
+    method = overrides.get("/generate/method", whole.get("method") if isinstance(whole, Mapping) else before["method"])
+    if method != before["method"]:
+        before = {key: before[key] for key in _SHARED} | {"method": method}
+    raw["generate"] = before
+    changes = {**overrides, **({} if num_captions is None else _of_number(num_captions, method, overrides))}
+    return load_spec(raw, registry=registry, overrides=changes, check_files=False).generate
+
+
+def _of_number(num_captions: int, method: object, overrides: Mapping[str, object]) -> dict[str, object]:
+    if "/generate/num_captions" in overrides:
+        what = "-n and --set /generate/num_captions both give the number of captions."
+        raise RequestError(what, where="-n", fix="Leave one of them out.")
+    if method != "greedy":
+        return {"/generate/num_captions": num_captions}
+    if num_captions == 1:
+        return {}
+    fix = "Choose a method that gives several: --set /generate/method=nucleus, or --set "
+    fix += f"/generate/method=beam --set /generate/num_beams={max(3, num_captions)}."
+    raise RequestError(f"greedy search gives one caption per image, not {num_captions}.", where="-n", fix=fix)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The time and the bytes of output for `num_images`, from the measured time and output of `num_measured` of them."""
+
+    num_images: int
+    num_measured: int
+    num_unreadable: int
+    seconds: float
+    num_bytes: int
+
+
+def estimate(
+    captioner: Captioner, found: FoundImages, options: GenerateOptions, write: Callable[[Row], str]
+) -> Estimate:
+    """Captions a few of the images, spread over all of them, and extrapolates. `write` gives the output of a row."""
+    count = min(len(found), _NUM_MEASURED)
+    chosen = [source_of(found.images[place * len(found) // count]) for place in range(count)]
+    list(caption_rows(captioner, chosen[:1], options))  # the first call prepares the device and the libraries
+    started = time.perf_counter()
+    rows = list(caption_rows(captioner, chosen, options))
+    factor = len(found) / count if count else 0.0
+    return Estimate(
+        len(found),
+        count,
+        sum(row.error is not None for row in rows),
+        (time.perf_counter() - started) * factor,
+        round(sum(len(write(row).encode()) for row in rows) * factor),
+    )
