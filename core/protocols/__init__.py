@@ -50,6 +50,7 @@ from .packing import pack_rows
 from .parts import (
     CaptionModel,
     Context,
+    CountsDocuments,
     Dataset,
     Decoder,
     Encoder,
@@ -98,6 +99,7 @@ __all__ = [
     "ComponentError",
     "Context",
     "ContextConfig",
+    "CountsDocuments",
     "DataError",
     "Dataset",
     "DatasetConfig",
