@@ -87,11 +87,12 @@ def load(ctx: click.Context, spec: Path, overrides: Sequence[str]) -> tuple[RunS
 
 
 def print_scores(title: str, scores: Mapping[str, float]) -> None:
-    """Prints scores on stdout; CIDEr is unscaled (1.2, not 120)."""
+    """Prints scores on stdout, below a title; CIDEr is unscaled (1.2, not 120)."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    click.echo(title)  # a table would wrap its title at its own width
+    table = Table()
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +16,11 @@ from .arguments import AS_JSON, device_option, print_scores, registry_of
 if TYPE_CHECKING:
     from ..core.errors import CapfwError
     from ..core.protocols import Metric
+    from ..core.spec import Part
 
 
 @click.command()
-@click.argument("candidates", type=click.Path(path_type=Path))
+@click.argument("candidates", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--references",
     required=True,
@@ -38,11 +39,19 @@ if TYPE_CHECKING:
 @click.option("--allow-duplicates", is_flag=True, help="If an image has several candidates, score the first.")
 @click.option("--per-image", type=click.Path(path_type=Path), help="Write every image's scores to this JSON file.")
 @device_option("by default the CPU")
+@click.option(
+    "--write-document-frequencies",
+    "frequencies",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Count the n-grams of the references in this file, for option document_frequencies of metric cider. CANDIDATES "
+    "may then be left out.",
+)
 @AS_JSON
 @click.pass_context
 def score(
     ctx: click.Context,
-    candidates: Path,
+    candidates: Path | None,
     references: Path,
     chosen: str | None,
     allow_missing: bool,
@@ -50,20 +59,33 @@ def score(
     allow_duplicates: bool,
     per_image: Path | None,
     device: str | None,
+    frequencies: Path | None,
     as_json: bool,
 ) -> None:
     """Score the captions of any system against references.
 
     CANDIDATES is a COCO results file, a list of {image_id, caption}.
     """
-    from ..core.scoring import choose_metrics, score_files
+    from ..core.scoring import choose_parts, score_files, write_document_frequencies
 
-    if per_image is not None:
-        _require_output(per_image, {"candidates": candidates, "references": references})
+    if candidates is None and frequencies is None:
+        raise click.UsageError("Missing argument 'CANDIDATES'.")
+    if candidates is None and per_image is not None:
+        raise click.UsageError("--per-image needs CANDIDATES.")
+    parts = choose_parts(registry_of(ctx), chosen)
+    inputs = {"the candidates": candidates, "the references": references, **_input_files(parts)}
+    _require_output(per_image, "--per-image", "the scores per image", inputs)
+    _require_output(frequencies, "--write-document-frequencies", "the document frequencies", inputs)
+    metrics = [part.build() for part in parts]
+    if frequencies is not None:
+        num_images = write_document_frequencies(frequencies, references, metrics)
+        click.echo(f"Document frequencies of {num_images} images: {frequencies}", err=as_json)
+    if candidates is None:
+        return
     found = score_files(
         candidates,
         references,
-        choose_metrics(registry_of(ctx), chosen),
+        metrics,
         allow_missing=allow_missing,
         allow_extra=allow_extra,
         allow_duplicates=allow_duplicates,
@@ -91,16 +113,24 @@ def _around(device: str | None) -> Callable[[Metric], AbstractContextManager[obj
     return lambda metric: on_device(metric, parse_device(device))
 
 
-def _require_output(file: Path, inputs: Mapping[str, Path]) -> None:
-    """Raises `DataError`, before scoring, if the scores per image cannot be written or would overwrite an input."""
+def _input_files(parts: Sequence[Part]) -> dict[str, Path]:
+    """The files and folders that the options of the metrics name."""
+    options = {f'"{name}" of metric {part.name}': value for part in parts for name, value in part.config}
+    return {name: value for name, value in options.items() if isinstance(value, Path)}
+
+
+def _require_output(file: Path | None, option: str, what: str, inputs: Mapping[str, Path | None]) -> None:
+    """Raises `DataError`, before scoring, if the output `what` cannot be written or would overwrite an input."""
     from ..core.errors import DataError
 
-    for what, taken in inputs.items():
-        if file.exists() and taken.exists() and file.samefile(taken):
+    if file is None:
+        return
+    for name, taken in inputs.items():
+        if taken is not None and file.exists() and taken.exists() and file.samefile(taken):
             raise DataError(
-                f"this is the file of the {what}, which the scores per image would overwrite.",
+                f"this is the file of {name}, which {what} would overwrite.",
                 where=str(file),
-                fix="Name another file: --per-image FILE.",
+                fix=f"Name another file: {option} FILE.",
             )
     try:
         if file.is_file() or file.is_dir():
@@ -108,18 +138,18 @@ def _require_output(file: Path, inputs: Mapping[str, Path]) -> None:
         elif not file.exists():  # do not touch a pipe or a device
             tempfile.TemporaryFile(dir=file.resolve().parent).close()
     except OSError as err:
-        raise _unwritable(file, err) from err
+        raise _unwritable(file, err, option, what) from err
 
 
 def _write(file: Path, records: list[dict[str, object]]) -> None:
     try:
         file.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except (OSError, UnicodeError) as err:
-        raise _unwritable(file, err) from err
+        raise _unwritable(file, err, "--per-image", "the scores per image") from err
 
 
-def _unwritable(file: Path, err: OSError | UnicodeError) -> CapfwError:
+def _unwritable(file: Path, err: OSError | UnicodeError, option: str, what: str) -> CapfwError:
     from ..core.errors import DataError
 
-    what = f"the scores per image cannot be written: {getattr(err, 'strerror', None) or err}."
-    return DataError(what, where=str(file), fix="Name a file in a folder that exists: --per-image FILE.")
+    reason = f"{what} cannot be written: {getattr(err, 'strerror', None) or err}."
+    return DataError(reason, where=str(file), fix=f"Name a file in a folder that exists: {option} FILE.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError, listed
-from .protocols import Captioned, ComponentConfig, ImageId, Metric, MetricConfig, Scores, narrowed
+from .protocols import Captioned, ComponentConfig, CountsDocuments, ImageId, Metric, MetricConfig, Scores, narrowed
 from .registry import Registry
 from .spec import Part, load_part
 
@@ -44,22 +44,49 @@ class FileScores:
 
 
 def choose_metrics(registry: Registry, chosen: str | None = None) -> list[Metric]:
-    """Builds metrics from names with commas between, or from a JSON list of spec sections.
+    """Builds the metrics of `choose_parts`. The error of a metric that cannot be built passes."""
+    return [part.build() for part in choose_parts(registry, chosen)]
+
+
+def choose_parts(registry: Registry, chosen: str | None = None) -> list[Part]:
+    """Returns metrics and their options from names with commas between, or from a JSON list of spec sections.
 
     None selects all metrics that need only captions and have a default for every option.
-    Raises `SpecError` for every wrong name or option. The error of a metric that cannot be built passes.
+    Raises `SpecError` for every wrong name or option.
     """
     if chosen is None:
         usual = [(each, _default_config(each.config)) for each in registry.components("metric")]
         chosen_parts = [Part("metric", each, config) for each, config in usual if config]
-        return [part.build() for part in chosen_parts if not narrowed(part.config, MetricConfig).needs()]
+        return [part for part in chosen_parts if not narrowed(part.config, MetricConfig).needs()]
     try:
         sections = json.loads(chosen) if chosen.lstrip().startswith("[") else chosen.split(",")
     except ValueError as err:
         raise DataError(f"this is not JSON: {err}", where="--metrics", fix='Write \'[{"name": "cider"}]\'.') from err
     if not sections:
         raise DataError("there is no metric in this list.", where="--metrics", fix='Write \'[{"name": "cider"}]\'.')
-    return [part.build() for part in _parts(sections, registry)]
+    return _parts(sections, registry)
+
+
+def write_document_frequencies(file: Path, references: Path, metrics: Sequence[Metric]) -> int:
+    """Counts the references of every image of a file for the first metric that weighs words by their frequency.
+
+    The origin of the counts is the name of the file and its SHA-256. Returns the number of images. Raises `DataError`
+    where none of the metrics counts words, or a file cannot be read or written.
+    """
+    counting = next((metric for metric in metrics if isinstance(metric, CountsDocuments)), None)
+    option = "--write-document-frequencies"
+    if counting is None:
+        what = "none of the chosen metrics weighs words by their frequency."
+        raise DataError(
+            what, where=option, fix="Leave out --metrics, or add a metric that does; `capfw plugins` lists them."
+        )
+    known, digest = read_references(references)
+    try:
+        counting.write_document_frequencies(file, known, origin=f"{references.name}, SHA-256 {digest}")
+    except OSError as err:
+        what = f"cannot be written: {err.strerror or err}."
+        raise DataError(what, where=str(file), fix=f"Name a file in a folder that exists: {option} FILE.") from err
+    return len(known)
 
 
 def _default_config(config: type[ComponentConfig]) -> ComponentConfig | None:

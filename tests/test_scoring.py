@@ -346,6 +346,59 @@ def test_per_image_scores_never_take_the_place_of_an_input(tmp_path: Path, which
     assert taken.read_bytes() == before
 
 
+def test_the_command_counts_document_frequencies_for_cider(tmp_path: Path) -> None:
+    references = captions_file(tmp_path, [(1, "a red dog"), (1, "a dog"), (2, "a cat"), (3, "the cat")])
+    counts = tmp_path / "counts.json"
+    done = capfw("score", "--references", references, "--write-document-frequencies", counts)
+    assert (done.exit_code, done.stdout) == (0, f"Document frequencies of 3 images: {counts}\n")
+    content = json.loads(counts.read_text())
+    assert content["num_images"] == 3
+    assert content["ngrams"] == {"a": 2, "cat": 2}  # "dog" is in two captions of one image
+    files = [results(tmp_path, [(1, "a dog"), (2, "a cat"), (3, "the cat")]), "--references", references]
+    chosen = json.dumps([{"name": "cider", "document_frequencies": str(counts)}])
+    scored = capfw("score", *files, "--metrics", chosen, "--json")
+    digest = hashlib.sha256(references.read_bytes()).hexdigest()
+    origin = json.loads(scored.stdout)["signature"]["metrics"][0]["document_frequencies"]
+    assert origin == f"captions.json, SHA-256 {digest}, 3 images"
+    both = capfw("score", *files, "--write-document-frequencies", tmp_path / "again.json", "--json")
+    assert set(json.loads(both.stdout)) == {"scores", "signature"}
+    assert (tmp_path / "again.json").read_text() == counts.read_text()
+
+
+@pytest.mark.parametrize("option", ["--per-image", "--write-document-frequencies"])
+def test_an_output_never_takes_the_place_of_a_file_that_a_metric_reads(tmp_path: Path, option: str) -> None:
+    references = captions_file(tmp_path, [(1, "a red dog"), (2, "a cat")])
+    files = [results(tmp_path, [(1, "a dog"), (2, "a cat")]), "--references", references]
+    counts = tmp_path / "counts.json"
+    write_document_frequencies(counts, {1: ("a red dog",), 2: ("a cat",)}, origin="two pets")
+    before = counts.read_text()
+    chosen = json.dumps([{"name": "cider", "document_frequencies": str(counts)}])
+    done = capfw("score", *files, "--metrics", chosen, option, counts)
+    assert done.exit_code == 2
+    assert str(counts) in done.stderr
+    assert 'the file of "document_frequencies" of metric cider' in done.stderr
+    assert f"Name another file: {option} FILE." in done.stderr
+    assert counts.read_text() == before
+
+
+def test_document_frequencies_need_a_metric_that_counts_and_a_folder(tmp_path: Path) -> None:
+    asked = ["score", "--references", captions_file(tmp_path, [(1, "a dog")]), "--write-document-frequencies"]
+    done = capfw(*asked, tmp_path / "counts.json", "--metrics", "rouge-l")
+    assert done.exit_code == 2
+    assert "none of the chosen metrics weighs words" in done.stderr
+    assert "Leave out --metrics" in done.stderr
+    done = capfw(*asked, tmp_path / "none" / "counts.json")
+    assert done.exit_code == 2
+    assert "Name a file in a folder that exists: --write-document-frequencies FILE." in done.stderr
+    assert "Missing argument 'CANDIDATES'" in capfw(*asked[:-1]).stderr
+
+
+def test_the_title_of_the_scores_is_on_one_line(tmp_path: Path) -> None:
+    references = captions_file(tmp_path, [(1, "a red dog"), (2, "a cat")])
+    files = [results(tmp_path, [(1, "a dog"), (2, "a cat")]), "--references", references]
+    assert capfw("score", *files, "--metrics", "cider").stdout.startswith("Scores of 2 images\n")
+
+
 def test_a_file_of_per_image_scores_that_cannot_be_written_is_an_error_before_scoring(tmp_path: Path) -> None:
     files = [results(tmp_path, [(1, "a dog")]), "--references", captions_file(tmp_path, [(1, "a dog")])]
     for place, reason in [("none/images.json", "No such file"), ("", "Is a directory")]:

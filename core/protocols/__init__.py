@@ -60,6 +60,7 @@ from .packing import pack_rows
 from .parts import (
     CaptionModel,
     Context,
+    CountsDocuments,
     Dataset,
     Decoder,
     Encoder,
@@ -112,6 +113,7 @@ __all__ = [
     "ComponentError",
     "Context",
     "ContextConfig",
+    "CountsDocuments",
     "DataError",
     "Dataset",
     "DatasetConfig",

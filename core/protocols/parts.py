@@ -257,6 +257,16 @@ class Metric(Protocol):
 
 
 @runtime_checkable
+class CountsDocuments(Protocol):
+    """An optional method of a metric whose word weights may come from a file: `capfw score --write-document-frequencies`."""
+
+    def write_document_frequencies(
+        self, file: Path, references: Mapping[ImageId, tuple[str, ...]], *, origin: str
+    ) -> None:
+        """Counts the references of every image into `file`; `origin` names their data set in signatures."""
+
+
+@runtime_checkable
 class Importer(Protocol):
     """Reads files that another project wrote. Each method returns None for a file of any other project."""
 

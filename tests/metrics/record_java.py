@@ -9,7 +9,7 @@ import json
 from itertools import product
 from pathlib import Path
 
-from observe_abbreviations import JAVA, without_punctuation
+from java_tokenizer import JAVA, without_punctuation
 
 HOSTS = (
     *("www.a.com", "WWW.Foo.NET", "www.foo-bar.co.uk", "www.x_y.zz", "www.foo.info", "www.foo"),

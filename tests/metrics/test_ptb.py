@@ -11,7 +11,9 @@ import pytest
 
 from capfw.plugins.metrics.coco_caption.ptb import tokenize, tokenize_all
 
-from .observe_abbreviations import JAVA, OBSERVED, observe_all, without_punctuation, word_of
+from .java_tokenizer import JAVA, without_punctuation
+from .observe_characters import CLASSES, EXCLUDED, characters_of
+from .observe_ptb import OBSERVED, QUESTIONS, observe_all, word_of
 
 
 def recorded(name: str) -> tuple[list[str], list[str]]:
@@ -72,13 +74,31 @@ def test_words_that_java_does_not_abbreviate_are_not_abbreviated() -> None:
     assert tokenize("Fig. 5 of Ark. and ark. by Attys. Dunn") == "fig. 5 of ark. and ark by attys. dunn"
 
 
+@pytest.mark.parametrize(
+    ("caption", "tokens"),  # the Java tokenizer's answers
+    [
+        ("x-\u03a3 y", "x-\u03c2 y"),
+        ("A\u03a3 a\u03a3-b A_\u03a3 1\u03a3", "a\u03c2 a\u03c3-b a_\u03c2 1\u03c3"),
+        ("AB\u03a3\u02b0 \u03a3", "ab\u03c3\u02b0 \u03c3"),
+        ("\u0130 x-\u0130 \u1e9e", "i\u0307 x-i\u0307 \xdf"),
+        ("it&apos;s &APOS; &quot; &AMP; &copy;", "it 's &apos; & & copy"),
+    ],
+)
+def test_lower_case_and_entities_are_those_of_java(caption: str, tokens: str) -> None:
+    assert tokenize(caption) == tokens
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="needs java, to ask the original tokenizer")
 def test_observed_lists_are_what_java_answers_for_a_sample() -> None:
     observed = json.loads(OBSERVED.read_text("utf-8"))
-    of_all = {word_of(pattern).replace(" ", "") for patterns in observed.values() for pattern in patterns}
+    words = {word_of(p).replace(" ", "").strip("'") for name in QUESTIONS for p in observed[name]}
+    words |= {word.replace(" ", "").strip("'") for word in observed["split"]}
+    of_all = words | {pair[:2] for pair in observed["punctuation"]} | {name.lower() for name in observed["entity"]}
+    characters = {name: characters_of(observed[name]) for name in (*CLASSES, *EXCLUDED)}
 
-    def sample(name: str, words: set[str]) -> set[str]:
-        return {word for word in words if word in of_all or zlib.crc32(word.encode()) % 20 == 0}
+    def sample(name: str, asked: set[str]) -> set[str]:
+        kept = characters.get(name, of_all) | set(observed["replaced"])
+        return {word for word in asked if word in kept or zlib.crc32(word.encode()) % 40 == 0}
 
     assert observe_all(sample) == {name: words for name, words in observed.items() if name != "made_with"}

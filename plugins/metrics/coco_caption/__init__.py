@@ -28,8 +28,8 @@ class CiderConfig(MetricConfig):
 
     document_frequencies: InputFile | None = Field(
         None,
-        description="File written by `write_document_frequencies`: the number of images whose references have each n-gram. "
-        "Absent: counted in the references of the scored images, as in coco-caption.",
+        description="File written by `capfw score --write-document-frequencies`: the number of images whose references "
+        "have each n-gram. Absent: counted in the references of the scored images, as in coco-caption.",
     )
 
     def score_names(self) -> tuple[str, ...]:

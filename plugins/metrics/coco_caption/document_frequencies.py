@@ -73,6 +73,5 @@ def read_document_frequencies(path: Path) -> DocumentFrequencies:
         raise ComponentError(
             f"{path} does not hold document frequencies: {err!r}.",
             option="document_frequencies",
-            fix="Write the file with capfw.plugins.metrics.coco_caption.document_frequencies."
-            "write_document_frequencies(path, references, origin=...).",
+            fix="Write the file with `capfw score --references FILE --write-document-frequencies COUNTS`.",
         ) from err

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from pycocoevalcap.bleu.bleu import Bleu as BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer
@@ -12,7 +13,7 @@ from pycocoevalcap.rouge.rouge import Rouge as RougeScorer
 from ....core.protocols import CapfwWarning, Captioned, ImageId, Scores
 from . import BleuConfig, CiderConfig, RougeLConfig
 from .captions import common_signature, tokenized_pairs
-from .document_frequencies import DocumentFrequencies, read_document_frequencies
+from .document_frequencies import DocumentFrequencies, read_document_frequencies, write_document_frequencies
 
 FEW_IMAGES = 50
 
@@ -55,7 +56,7 @@ class RougeL:
 class Cider:
     """CIDEr-D scaled by 10, the mean over images.
 
-    Warns (`CapfwWarning`) when the document frequencies come from fewer than 50 images.
+    Warns (`CapfwWarning`), once, when the document frequencies come from fewer than 50 images.
     """
 
     def __init__(self, config: CiderConfig) -> None:
@@ -63,6 +64,7 @@ class Cider:
         (self.name,) = config.score_names()
         self.frequencies: DocumentFrequencies | None = None
         self._origin = "the references scored against"
+        self._has_warned = False  # a run scores with the same frequencies after every epoch
         if config.document_frequencies is not None:
             self.frequencies = read_document_frequencies(config.document_frequencies)
             self._origin = f"{self.frequencies.origin}, {self.frequencies.num_images} images"
@@ -81,15 +83,23 @@ class Cider:
             scorer.document_frequency.update(self.frequencies.ngrams)
             scorer.crefs = _CountedAs(self.frequencies.num_images, scorer.crefs)
             num_images = self.frequencies.num_images
-        if num_images < FEW_IMAGES:
+        if num_images < FEW_IMAGES and not self._has_warned:
+            self._has_warned = True
             warnings.warn(
                 f"CIDEr weighs n-grams by how rare they are among {num_images} image{'s' * (num_images != 1)}; with fewer "
-                f"than {FEW_IMAGES} the score means little. Give metric cider a file of document_frequencies.",
+                f"than {FEW_IMAGES} the score means little. `capfw score --references FILE --write-document-frequencies "
+                "COUNTS` counts them in a larger set; name COUNTS in the option document_frequencies of metric cider.",
                 CapfwWarning,
                 stacklevel=2,
             )
         per_image = _by_id(captioned.references, scorer.compute_cider())
         return Scores({self.name: sum(per_image.values()) / len(per_image)}, {self.name: per_image}, details)
+
+    def write_document_frequencies(
+        self, file: Path, references: Mapping[ImageId, tuple[str, ...]], *, origin: str
+    ) -> None:
+        """Counts the n-grams of the references into a file for the option `document_frequencies`."""
+        write_document_frequencies(file, references, origin=origin)
 
     def signature(self) -> dict[str, str]:
         """The common part, and `document_frequencies`: the origin of the frequencies."""

@@ -22,7 +22,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
-from .ptb_rules import ABBREVIATION_OF_NUMBERED, RULES
+from .ptb_rules import ABBREVIATION_OF_NUMBERED, CASED, CASED_WORD, RULES, SPACE
 
 TOKENIZER = "ptb (capfw, no Java)"  # its name in signatures and files
 # coco-caption also lists "-LRB-" and the like in capitals, which never match: all tokens are lower case.
@@ -32,12 +32,13 @@ OPEN_END = re.compile(rf"(?<![A-Za-z])(?:[A-Za-z]\.|{ABBREVIATION_OF_NUMBERED})\
 # Rules that look across a space: tags (captions with "<" are one chunk), "No. 5", "3 1/2", "(555) 123 4567", "Co. Ltd.",
 # ". . ." and "K. The". No rule does so (1) before a letter from a to z other than "l"; (2) after an ASCII character other
 # than white space, a full stop, a digit or a closing bracket; (3) after a digit or a closing bracket, before ASCII
-# punctuation or letters. Each line of the pattern is one of the three.
+# punctuation or letters. A space before another one is no end. Each line of the pattern is one of the three.
 CHUNK_END = re.compile(
     r" (?=[a-km-z])"
-    r"|(?<=[!-(*-\-/:;=-~]) "
+    rf"|(?<=[!-(*-\-/:;=-~]) (?!{SPACE})"
     r"|(?<=[0-9)]) (?=[!-\-/:;=-~])"
 )
+SPACES = re.compile(f"{SPACE}+")
 # Two groups per rule: the token, and an empty group after the rule's lookahead.
 LEXER = re.compile("".join(rf"(?:(?=({rule.pattern}){rule.before}())|)" for rule in RULES))
 
@@ -72,7 +73,24 @@ def _tokenize_chunk(chunk: str, following: str = "", *, is_last: bool = False) -
         tokens = [_characters(token) for token in _tokens(units + _code_units(after), len(units))]
     if is_last and tokens:
         tokens[-1] = tokens[-1].rstrip()  # coco-caption strips the line: addresses can end in a no-break space
-    return " ".join(token for token in map(str.lower, tokens) if token and token not in PUNCTUATION)
+    return " ".join(token for token in map(lower_case, tokens) if token and token not in PUNCTUATION)
+
+
+def lower_case(token: str) -> str:
+    """Returns the token in lower case. A capital sigma at the end of a cased word is "\u03c2", as Java finds such ends."""
+    if "\u03a3" in token:
+        token = CASED_WORD.sub(_with_small_sigmas, token)
+    return token.lower()
+
+
+def _with_small_sigmas(word: re.Match[str]) -> str:
+    letters = word[0]
+    cased = [place for place, letter in enumerate(letters) if CASED.fullmatch(letter)]
+    final = cased[-1] if len(cased) > 1 else -1
+    return "".join(
+        ("\u03c2" if place == final else "\u03c3") if letter == "\u03a3" else letter
+        for place, letter in enumerate(letters)
+    )
 
 
 def _code_units(text: str) -> str:
@@ -96,4 +114,7 @@ def _tokens(text: str, end: int) -> Iterator[str]:
             yield RULES[winner].token_of(match.group(2 * winner + 1))
             position = match.end(2 * winner + 1)
         else:
-            position += 1  # white space, or an unknown character, which the lexer drops
+            spaces = SPACES.match(
+                text, position
+            )  # together: a host may begin with a no-break space, but not after a space
+            position = spaces.end() if spaces else position + 1  # the lexer drops an unknown character

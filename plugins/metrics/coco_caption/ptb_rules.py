@@ -5,8 +5,9 @@ that makes the token from the text. Literal text ignores case, a [character clas
 "miss." is not. The rules drop tokens that coco-caption removes, so the kind of a quotation mark or dash does not matter.
 
 `ptb_observed.json` holds the lists of words (abbreviations, words that open a sentence, file extensions, ...) and the
-character classes. They come only from observing the Java tokenizer's output: `tests/metrics/observe_abbreviations.py` runs
-it on every candidate word and writes the file.
+character classes. They come only from observing the Java tokenizer's output: `tests/metrics/observe_ptb.py` asks
+it about every candidate word and every character up to U+FFFF, and writes the file. Here is only the structure of tokens:
+numbers, addresses, words with hyphens.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-OBSERVED: dict[str, list[str]] = json.loads(Path(__file__).with_name("ptb_observed.json").read_text("utf-8"))
+_FILE = json.loads(Path(__file__).with_name("ptb_observed.json").read_text("utf-8"))
+OBSERVED: dict[str, list[str]] = {name: answers for name, answers in _FILE.items() if isinstance(answers, list)}
+ENTITIES: dict[str, str] = _FILE["entity"]  # "amp" is "&"
+REPLACED: dict[str, str] = _FILE["replaced"]  # a half is "1/2"
 
 
 def _one_of(name: str) -> str:
@@ -32,75 +36,106 @@ def _ranges(observed: list[str]) -> str:
     return "".join("-".join(rf"\u{code}" for code in codes.split("-")) for codes in observed)
 
 
-SPACE = r"[ \t\xa0\u2000-\u200A\u3000]"
-SPACE_OR_LINE = r"[ \t\xa0\u2000-\u200A\u3000\r\n\u2028\u2029\x0b\x0c\x85]"
-LETTERS, DIGITS, MARKS = (_ranges(OBSERVED[name]) for name in ("letter", "digit", "mark"))  # none beyond U+FFFF
-LETTER, DIGIT, ALNUM = f"[{LETTERS}]", f"[{DIGITS}]", f"[{LETTERS}{DIGITS}]"
-# Marks (accents, vowel signs) and the soft hyphen are parts of words but not letters.
-WORD_LETTER = rf"(?:[{LETTERS}{MARKS}\u00AD]|&[aeiouAEIOU](?i:acute|grave|uml);)"
-WORD_CHAR = f"(?:{WORD_LETTER}|{DIGIT})"
-WORD = f"{WORD_LETTER}{WORD_CHAR}*(?:[.!?]{WORD_LETTER}{WORD_CHAR}*)*"
+def _class(*names: str) -> str:
+    """Returns the observed characters as a character class without its brackets."""
+    return "".join(_ranges(OBSERVED[name]) for name in names)
 
-APOSTROPHE = r"(?:['\x92\u2019]|(?i:&apos;))"
-APOSTROPHE_LIKE = rf"(?:{APOSTROPHE}|[`\x91\u2018\u201B])"
-AUXILIARY = rf"{APOSTROPHE}(?:[msdMSD]|(?i:re|ve|ll))"  # 's, 'll
-NEGATION = f"(?i:n){APOSTROPHE_LIKE}(?i:t)"  # n't
+
+def _characters(name: str) -> list[str]:
+    ends = [codes.split("-") for codes in OBSERVED[name]]
+    return [chr(code) for codes in ends for code in range(int(codes[0], 16), int(codes[-1], 16) + 1)]
+
+
+def _entity_of(token: str) -> str:
+    """Returns a pattern of the observed entities of a token, such as "&amp;"."""
+    return f"(?i:&(?:{'|'.join(name for name, found in ENTITIES.items() if found == token)});)"
+
+
+SPACE = f"[{_class('space')}]"
+SPACE_OR_LINE = rf"[{_class('space')}\n]"
+LETTER, DIGIT, ALNUM = f"[{_class('letter')}]", f"[{_class('digit')}]", f"[{_class('letter', 'digit')}]"  # to U+FFFF
+SOFT_HYPHEN = _class("soft_hyphen")
+# Marks (accents, vowel signs) and the soft hyphen are parts of words but not letters.
+WORD_LETTER = f"(?:[{_class('letter', 'mark', 'soft_hyphen')}]|&{_one_of('entity_of_a_letter')};)"
+WORD_CHAR = f"(?:{WORD_LETTER}|{DIGIT})"
+WORD = f"{WORD_LETTER}{WORD_CHAR}*(?:[{_class('inside_a_word')}]{WORD_LETTER}{WORD_CHAR}*)*"
+
+ENTITY_OF_AN_APOSTROPHE = _entity_of("'")
+APOSTROPHE = f"(?:[{_class('apostrophe')}]|{ENTITY_OF_AN_APOSTROPHE})"
+APOSTROPHE_LIKE = f"(?:[{_class('apostrophe_in_a_negation')}]|{ENTITY_OF_AN_APOSTROPHE})"
+AUXILIARY = f"{APOSTROPHE}{_one_of('auxiliary')}"  # 's, 'll
+NEGATION = _one_of("negation").replace("'", APOSTROPHE_LIKE)  # n't
 APOSTROPHE_WORDS = (
-    f"{APOSTROPHE}(?i:n){APOSTROPHE}?",  # rock 'n' roll
+    f"{APOSTROPHE}{_one_of('keeps_both_apostrophes')}{APOSTROPHE}?",  # rock 'n' roll
     f"{_one_of('keeps_an_apostrophe_after_it')}{APOSTROPHE}",
     f"{APOSTROPHE}{_one_of('keeps_an_apostrophe_before_it')}",
-    f"{APOSTROPHE}[2-9](?i:0s)",
-    f"[A-HJ-XZn]{APOSTROPHE_LIKE}{LETTER}{{2,}}",  # O'Brien
-    f"{LETTER}+[aeiouyAEIOUY]{APOSTROPHE_LIKE}[aeiouA-Z]{LETTER}*",
+    f"{APOSTROPHE}{_one_of('decade')}",
+    f"[{_class('initial_before_an_apostrophe')}]{APOSTROPHE_LIKE}{LETTER}{{2,}}",  # O'Brien
+    f"{LETTER}+[{_class('letter_before_an_apostrophe')}]{APOSTROPHE_LIKE}"
+    f"[{_class('letter_after_an_apostrophe')}]{LETTER}*",
     _one_of("contraction"),
-    f"(?i:o){APOSTROPHE_LIKE}(?i:o)",
 )
-QUOTES = rf"(?:''|[`\u2018-\u201F\x91-\x94\u2039\u203A\u00AB\u00BB]{{1,2}}|{APOSTROPHE})"
-AMPERSAND = r"(?:&|(?i:&amp;))"
-INSIDE_SENTENCE = r"[,;:\u3001]"  # a full stop before one of these belongs to an abbreviation
+QUOTES = f"(?:[{_class('quote')}]{{1,2}}|{APOSTROPHE})"
+AMPERSAND = f"(?:&|{_entity_of('&')})"
+INSIDE_SENTENCE = f"[{_class('inside_a_sentence')}]"  # a full stop before one of these belongs to an abbreviation
 
-NUMBER = rf"[-+]?(?:{DIGIT}+(?:[.:,\u00AD\u066B\u066C]{DIGIT}+)*|(?:[.:,\u00AD\u066B\u066C]{DIGIT}+)+)"
-FRACTION = rf"(?:{DIGIT}{{1,4}}[- \xa0])?{DIGIT}{{1,4}}(?:\\?/|\u2044){DIGIT}{{1,4}}"
-PHONE = r"(?:\([0-9]{2,3}\)[ \xa0]?|(?:\+\+?)?(?:[0-9]{2,4}[- \xa0])?[0-9]{2,4}[- \xa0])[0-9]{3,4}[- \xa0]?[0-9]{3,5}"
+SEPARATED = f"[{_class('inside_a_number', 'soft_hyphen')}]{DIGIT}+"
+NUMBER = f"[{_class('sign')}]?(?:{DIGIT}+(?:{SEPARATED})*|(?:{SEPARATED})+)"
+SLASH = rf"(?:\\?/|[{_class('inside_a_fraction')}])"
+FRACTION = f"(?:{DIGIT}{{1,4}}[{_class('between_number_and_fraction')}])?{DIGIT}{{1,4}}{SLASH}{DIGIT}{{1,4}}"
+GAP = f"[{_class('inside_a_phone_number')}]"
+PHONE = (
+    rf"(?:\([0-9]{{2,3}}\)[{_class('after_an_area_code')}]?|(?:\+\+?)?(?:[0-9]{{2,4}}{GAP})?[0-9]{{2,4}}{GAP})"
+    rf"[0-9]{{3,4}}{GAP}?[0-9]{{3,5}}"
+)
 PHONE_WITH_DOTS = r"(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}"
 
-ACRONYM = (  # of two letters or more
-    r"(?:[A-Za-z](?:\.[A-Za-z])+|(?i:(?:canada|sino|korean|eu|japan|non)-u\.s|u\.s\.-(?:u\.k|u\.s\.s\.r)))"
+ACRONYM = rf"(?:[A-Za-z](?:\.[A-Za-z])+|{_one_of('acronym_with_a_hyphen')})"  # of two letters or more
+ELIDED = f"(?:[{_class('elided')}]{APOSTROPHE_LIKE}{ALNUM})?"  # d'Avignon
+THING = f"{ELIDED}{ALNUM}+(?:[{_class('between_words')}]{ELIDED}{ALNUM}+)*"
+HYPHENATED = (
+    f"[A-Za-z0-9][A-Za-z0-9{_class('before_a_hyphen', 'soft_hyphen')}]*"
+    rf"(?:-(?:{ACRONYM}\.|[A-Za-z0-9{SOFT_HYPHEN}]+))+"
 )
-ELIDED = f"(?:[dDoOlL]{APOSTROPHE_LIKE}{ALNUM})?"  # d'Avignon
-THING = rf"{ELIDED}{ALNUM}+(?:[-_\u058A\u2010\u2011]{ELIDED}{ALNUM}+)*"
-HYPHENATED = rf"[A-Za-z0-9][A-Za-z0-9.,\u00AD]*(?:-(?:{ACRONYM}\.|[A-Za-z0-9\u00AD]+))+"
 SLASH_PART = r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
-JOINED_CAPITALS = rf"[A-Z]+(?:(?:\+|{AMPERSAND})[A-Z]+)+"  # AT&T
+JOINED_CAPITALS = f"[A-Z]+(?:(?:[{_class('between_capitals')}]|{_entity_of('&')})[A-Z]+)+"  # AT&T
 
 ABBREVIATION_WITH_STOP = rf"{_one_of('keeps_its_stop_before_letters')}\."  # "Jan.x" is two words, "Mr.x" is one
 ABBREVIATION = rf"(?:{ACRONYM}|[A-Za-z]|{_one_of('keeps_its_stop')})"
 ABBREVIATION_OF_NUMBERED = rf"{_one_of('keeps_its_stop_before_a_number')}\."
 OPENER = rf"(?:{_one_of('opens_a_sentence')}|{_one_of('opens_a_sentence_with_a_stop')}\.)"
 
-TAG_NAME = r"[A-Za-z][A-Za-z0-9_:.\-]*"
+TAG_NAME = f"[{_class('tag_start')}][{_class('inside_a_tag_name')}]*"
 ATTRIBUTE = rf"{TAG_NAME}(?: *= *(?:'[^']*'|\"[^\"]*\"))?"  # the value of an attribute is in quotation marks
-TAG = rf"<(?:[!?][A-Za-z\-][^>\r\n]*|{TAG_NAME}(?: +{ATTRIBUTE})* */?|/{TAG_NAME}) *>"
-URL = r"(?i:https?)://[^ \t\n\f\r\"<>|(){}]+[^ \t\n\f\r\"<>|.!?(){},-]"
-URL_PATH = r"(?:/[^ \t\n\f\r\"<>|()]+[^ \t\n\f\r\"<>|.!?(){},-])?"
-# ",-_" is a range, which excludes capitals and digits from the labels.
-HOST = rf"(?:[^ \t\n\f\r\"`'<>|.!?(){{}},-_$]+\.)+{_one_of('top_level_domain')}"
-WWW_HOST = r"(?i:www)\.(?:[^ \t\n\f\r\"<>|.!?(){},]+\.)+[a-zA-Z]{2,4}"
+DECLARATION = rf"[{_class('tag_opener')}][{_class('after_a_tag_opener')}][^>\r\n]*"
+TAG = f"<(?:{DECLARATION}|{TAG_NAME}(?: +{ATTRIBUTE})* */?|/{TAG_NAME}) *>"
+URL = f"(?i:https?)://[^\n{_class('outside_a_url')}]+[^\n{_class('outside_the_end_of_a_url')}]"
+URL_PATH = f"(?:/[^\n{_class('outside_a_path')}]+[^\n{_class('outside_the_end_of_a_path')}])?"
+HOST = rf"(?:[^\n{_class('outside_a_host')}.]+\.)+{_one_of('top_level_domain')}"
+WWW_HOST = rf"(?i:www)\.(?:[^\n{_class('outside_a_www_host')}.]+\.)+[a-zA-Z]{{2,4}}"
+LABEL = f"[^\n{_class('outside_the_host_of_an_email')}.]+"
 EMAIL = (
-    r"(?:(?i:&lt;)|<)?[a-zA-Z0-9][^ \t\n\f\r\"<>|()\xa0{}]*@(?:[^ \t\n\f\r\"<>|(){}.\xa0]+\.)*"
-    r"[^ \t\n\f\r\"<>|(){}.\xa0]+(?:(?i:&gt;)|>)?"
+    f"(?:<|{_entity_of('<')})?[{_class('email_start')}][^\n{_class('outside_an_email')}]*@"
+    rf"(?:{LABEL}\.)*{LABEL}(?:>|{_entity_of('>')})?"
 )
+HANDLE = f"@[{_class('handle_start')}][{_class('inside_a_handle')}]*"
 FILE_NAME = rf"{WORD_CHAR}+(?:\.{WORD_CHAR}+)*\.{_one_of('file_extension')}"
-SMILEY = r"[<>]?[:;=][\-o*']?[()DPdpO\\{@|\[\]]"
+SMILEY = f"[{_class('smiley_hat')}]?[{_class('smiley_eyes')}][{_class('smiley_nose')}]?[{_class('smiley_mouth')}]"
 ASIAN_SMILEY = (
-    r"(?:[\^x=~<>]\.\[\^x=<>\]|[\-\^x=~<>']_[\-\^x=~<>']"
-    r"|\([\-\^x=~<>'][_.]?[\-\^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\))"
+    rf"(?:[{_class('left_eye')}]_[{_class('right_eye')}]"
+    rf"|\([{_class('left_eye')}][{_class('nose_in_brackets')}]?[{_class('right_eye')}]\)"
+    rf"|\([{_class('left_eye_beside_a_hyphen')}]-[{_class('right_eye_beside_a_hyphen')}]\))"
 )
-SYMBOL = (  # each is a token
-    r"[+%&~\^|\\=/\xA1\xA6-\xA9\xAC\xAE-\xB1\xB4\xB6-\xB8\xBF\xD7\xF7\u037E\u0387\u0589\u05BE\u05C0\u05C3\u05C6\u05F3"
-    r"\u05F4\u0600-\u0603\u0606-\u060A\u060C\u0614\u061B\u061E\u061F\u066A\u066D\u06D4\u0700-\u070D\u07F6-\u07F8\u0964\u0965"
-    r"\u0E4F\u1FBD\u2016\u2017\u2020-\u2023\u2030-\u2038\u203B\u203E-\u2042\u2044\u207A-\u207E\u208A-\u208E"
-    r"\u2100-\u214F\u2190-\u2BFF\u3001\u3002\u3012\u30FB\uFF01-\uFF0F\uFF1A-\uFF20\uFF3B-\uFF40\uFF5B-\uFF65]"
+REPEATED = "|".join(  # the longest first
+    [f"(?:{re.escape(several)})" for several in sorted(OBSERVED["punctuation"], key=len, reverse=True)]
+    + [f"{re.escape(character)}+" for character in _characters("repeated")]
+)
+
+# Java finds the end of a word, and so the final sigma, by these characters.
+CASED = re.compile(f"[{_class('cased')}]")
+CASED_WORD = re.compile(
+    f"[{_class('part_of_a_cased_word')}]+"
+    f"(?:(?<!{DIGIT})[{_class('inside_a_cased_word')}](?!{DIGIT})[{_class('part_of_a_cased_word')}]+)*"
 )
 
 
@@ -117,8 +152,9 @@ def _without_soft_hyphens(token: str) -> str:
 
 
 def _ascii_quotes(token: str) -> str:
-    token = re.sub(r"[\x92\u2019\u203A]|&apos;", "'", re.sub(r"[\x91\u2018\u201B\u2039]", "`", token))
-    return re.sub(r"[\x94\u201D\xBB\"]|&quot;", "''", re.sub(r"[\x93\u201C\xAB]", "``", token))
+    for entity in re.findall("&[A-Za-z]+;", token):
+        token = token.replace(entity, _replacement(entity))
+    return "".join(map(_replacement, token))
 
 
 def _plain_ampersand(token: str) -> str:
@@ -134,17 +170,12 @@ def _without_brackets(token: str) -> str:
     return _in_one_piece(token).replace("(", "-LRB-").replace(")", "-RRB-")
 
 
-REPLACEMENTS = dict(
-    pair.split()
-    for pair in (
-        "{ -LCB-", "} -RCB-", "[ -LSB-", "] -RSB-", "( -LRB-", ") -RRB-", "&lt; <", "&gt; >",
-        "¢ cents", "£ #", "\x80 $", "¤ $", "₠ $", "€ $", "¼ 1/4", "½ 1/2", "¾ 3/4", "⅓ 1/3", "⅔ 2/3",
-    )
-)  # fmt: skip
+REPLACEMENTS = {**REPLACED, **{f"&{name};": token for name, token in ENTITIES.items()}}
 
 
 def _replacement(token: str) -> str:
-    return REPLACEMENTS.get(token.lower(), token)
+    """Returns the token in place of a character or entity. "&Apos;" counts as "&APOS;", and not as "&apos;"."""
+    return REPLACEMENTS.get(token, REPLACEMENTS.get(token.upper(), token))
 
 
 @dataclass(frozen=True)
@@ -162,61 +193,53 @@ def _rule(pattern: str, token_of: Callable[[str], str] = _keep, *, before: str =
 
 # In order of precedence among rules that reach equally far.
 RULES = (
-    _rule(r"(?:(?i:c)\+\+|(?i:[cf])#)"),
+    _rule(_one_of("word_with_signs")),  # C++
     *(_rule(f"(?i:{head})", before=f"(?i:{tail})") for head, tail in map(str.split, OBSERVED["split"])),
-    _rule("'(?i:t)", before="(?i:was)"),
-    _rule("'(?i:t)", before="(?i:is)"),
     _rule(TAG, _in_one_piece),
-    _rule(r"(?:(?i:&(?:md|mdash|ndash);)|[\x96\x97\u2013-\u2015])", _drop),
-    _rule("(?i:&amp;)", _plain_ampersand),
-    _rule("&(?i:ht|tl|ur|lr|qc|ql|qr|odq|cdq|#[0-9]+);"),
+    _rule(f"(?i:&(?:{'|'.join(ENTITIES)});)", _replacement),
+    _rule("&#[0-9]+;"),
     _rule(WORD, _without_soft_hyphens, before=AUXILIARY),
-    _rule(r"[A-Za-z\u00AD]*[A-MO-Za-mo-z]\u00AD*", _without_soft_hyphens, before=NEGATION),
+    _rule(
+        f"[A-Za-z{SOFT_HYPHEN}]*[{_class('letter_before_a_negation')}]{SOFT_HYPHEN}*",
+        _without_soft_hyphens,
+        before=NEGATION,
+    ),
     _rule(WORD, _without_soft_hyphens),
     *(_rule(word) for word in APOSTROPHE_WORDS),
-    _rule(f"(?i:y){APOSTROPHE}", before=LETTER),
+    _rule(f"{_one_of('keeps_an_apostrophe_before_a_word')}{APOSTROPHE}", before=LETTER),
     _rule(URL),
     _rule(WWW_HOST + URL_PATH),
     _rule(HOST + URL_PATH),
     _rule(EMAIL),
-    _rule(f"(?:@[a-zA-Z_][a-zA-Z_0-9]*|#{WORD_LETTER}+)"),
+    _rule(f"(?:{HANDLE}|#{WORD_LETTER}+)"),
     _rule(AUXILIARY, _ascii_quotes, before="[^A-Za-z]"),
     _rule(NEGATION, _ascii_quotes, before="[^A-Za-z]"),
-    _rule(f"{DIGIT}{{1,2}}[-/]{DIGIT}{{1,2}}[-/]{DIGIT}{{2,4}}"),
+    _rule(f"{DIGIT}{{1,2}}[{_class('inside_a_date')}]{DIGIT}{{1,2}}[{_class('inside_a_date')}]{DIGIT}{{2,4}}"),
     _rule(NUMBER, _without_soft_hyphens),
-    _rule(r"[\u207A\u207B\u208A\u208B]?(?:[\u2070¹²³\u2074-\u2079]+|[\u2080-\u2089]+)"),
+    _rule(f"[{_class('small_sign')}]?(?:[{_class('superscript_digit')}]+|[{_class('subscript_digit')}]+)"),
     _rule(FRACTION, _in_one_piece),
-    _rule(r"[\u00BC-\u00BE\u2153-\u215E]", _replacement),
-    _rule(r"(?i:-(?:rrb|lrb|rcb|lcb|rsb|lsb)-|c\.d\.s)"),
+    _rule(f"-{_one_of('name_of_a_bracket')}-"),
     _rule(f"{_one_of('keeps_a_hyphen_after_it')}-"),
     _rule(_one_of("contraction_with_a_curly_apostrophe").replace("'", APOSTROPHE)),
-    _rule(f"(?i:s{AMPERSAND}p-500|s{AMPERSAND}ls)", _plain_ampersand),
+    _rule(_one_of("word_with_an_ampersand").replace(r"\&", AMPERSAND), _plain_ampersand),
     _rule(rf"{SLASH_PART}(?:\\?/{SLASH_PART}){{1,2}}"),
-    _rule(r"(?:[A-Z]*\$|#)"),
-    _rule(r"[¢-¥\x80\u20A0\u20A4\u20AC\u060B\u0E3F\uFFE0\uFFE1\uFFE5\uFFE6]", _replacement),
+    _rule(rf"[{_class('before_a_dollar')}]*\$"),  # US$
     # These words after an acronym open a sentence, so its full stop ends one. Longer acronyms keep their full stop too.
     _rule("[A-Za-z]", before=rf"\.{SPACE_OR_LINE}+(?:{OPENER}|{TAG}){SPACE_OR_LINE}"),
     _rule(ABBREVIATION_OF_NUMBERED, before=f"{SPACE_OR_LINE}?{DIGIT}"),
     _rule(ABBREVIATION_WITH_STOP, before=r"[\s\S]{2}"),
     _rule(rf"{ABBREVIATION}\."),
-    _rule(ABBREVIATION, before=SPACE),
     _rule(ACRONYM, before=SPACE_OR_LINE),
     _rule(f"{APOSTROPHE}[0-9][0-9]", before=SPACE_OR_LINE),
-    _rule(FILE_NAME, before=f"(?:{SPACE_OR_LINE}|[.?!,])"),
+    _rule(FILE_NAME, before=f"(?:{SPACE_OR_LINE}|[{_class('after_a_file_name')}])"),
     _rule(rf"{WORD}\.", _without_soft_hyphens, before=INSIDE_SENTENCE),
     _rule(PHONE, _without_brackets),
     _rule(PHONE_WITH_DOTS),
-    _rule('(?:"|(?i:&quot;))', _ascii_quotes),
-    _rule("(?:[<>]|(?i:&lt;|&gt;))", _replacement),
     _rule(SMILEY, _without_brackets, before="[^A-Za-z0-9]"),
     _rule(ASIAN_SMILEY, _without_brackets),
-    _rule(r"[{}\[\]()]", _replacement),
     _rule("-{1,4}", _drop),
-    _rule("-{5,}"),
-    _rule(r"(?:\.{3,5}|(?:\.[ \xa0]){2,4}\.|[\x85\u2026])", _drop),
-    _rule(r"(?:@+|#+|_+|\*+|(?:\\\*){1,3}|<<|>>)"),
-    _rule("[?!]+"),
-    _rule("[.,;:]", _drop),
+    _rule(r"(?:\.{3,5}|(?:\.[ \xa0]){2,4}\.)", _drop),
+    _rule(f"(?:[{_class('exclamation')}]+|{REPEATED})"),
     _rule(HYPHENATED, _without_soft_hyphens),
     _rule(rf"{HYPHENATED}\.", _without_soft_hyphens, before=INSIDE_SENTENCE),
     _rule(rf"{THING}\.", before=INSIDE_SENTENCE),
@@ -227,6 +250,5 @@ RULES = (
     _rule(QUOTES, _ascii_quotes),
     _rule(AUXILIARY, _ascii_quotes),
     _rule(NEGATION, _ascii_quotes),
-    _rule(SYMBOL),
-    _rule("(?i:&nbsp;)", _drop),
+    _rule(f"[{_class('symbol')}{re.escape(''.join(REPLACED))}]", _replacement),
 )
