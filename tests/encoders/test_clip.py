@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import AutoImageProcessor, CLIPConfig, CLIPImageProcessor, CLIPModel
 
+from capfw.core.errors import SpecError
 from capfw.core.protocols import (
     BadCheckpoint,
     CapfwWarning,
@@ -327,7 +328,7 @@ def test_errors_say_what_and_where(original: open_clip.CLIP, tmp_path: Path, mon
     with pytest.raises(ComponentError, match='no weights "opnai"') as caught:
         build(model="ViT-B-32", weights="opnai")
     assert 'Did you mean "openai"?' in str(caught.value)
-    with pytest.raises(ValueError, match="need an architecture"):
+    with pytest.raises(SpecError, match="need an architecture"):
         ClipConfig(weights="openai")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "nothing"))
     with pytest.raises(MissingWeights) as caught:

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from capfw.core.errors import SpecError
 from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
 from capfw.plugins.encoders.timm import TimmConfig
 from capfw.plugins.encoders.timm.model import TimmEncoder
@@ -387,7 +388,7 @@ def test_errors_say_what_and_where(tmp_path: Path) -> None:
     ],
 )
 def test_options_without_effect_are_refused(options: dict[str, Any], word: str) -> None:
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises(SpecError, match=word):
         TimmConfig(model="test_vit", **options)
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoModel, BitImageProcessor, ConvNextImageProcessor, ViTImageProcessor
 
+from capfw.core.errors import SpecError
 from capfw.core.protocols import BadCheckpoint, ComponentError, FeatureShape, MissingWeights
 from capfw.plugins.encoders.vit import TINY, VitConfig
 from capfw.plugins.encoders.vit.model import VitEncoder
@@ -168,7 +169,7 @@ def test_options_without_effect_are_refused() -> None:
         ({"weights": "random", "include_cls": True}, "include_cls"),
         ({"weights": "random", "architecture": {"width": 30, "num_heads": 4}}, "not a multiple of num_heads"),
     ):
-        with pytest.raises(ValueError, match=word):
+        with pytest.raises(SpecError, match=word):
             VitConfig(**options)
     for features in ("pooled", "tokens"):
         config = VitConfig(weights="random", features=features)

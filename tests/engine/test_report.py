@@ -176,7 +176,10 @@ def test_report_lists_images_that_could_not_be_read(tiny: Write, registry: Regis
         ("train", "train1.png"),
         ("test", "test2.png"),
     ]
-    assert [reason for _, _, reason in cells] == ["cannot decode the image: not a format that Pillow reads"] * 2
+    assert [reason for _, _, reason in cells] == [
+        "cannot decode the image: the bytes are no image of a format that Pillow reads",
+        "cannot decode the image: there are no bytes",
+    ]
     assert "is skipped" not in page, "the warning repeats the table"
 
 
