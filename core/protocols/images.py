@@ -112,14 +112,7 @@ def upright_rgb(opened: Image, *, name: str = "the image") -> Image:
         return image.convert("RGB")
     # Pillow's decoders raise almost anything on damaged input: OSError, SyntaxError, ValueError, struct.error, ...
     except Exception as err:
-        raise UnreadableImage(f"cannot decode the image: {_reason(err)}", where=name) from err
-
-
-def _reason(err: Exception) -> str:
-    """The message of Pillow; without the address of a buffer, which it has for bytes that it does not know."""
-    from PIL import UnidentifiedImageError
-
-    return "not a format that Pillow reads" if isinstance(err, UnidentifiedImageError) else str(err)
+        raise UnreadableImage(f"cannot decode the image: {err}", where=name) from err
 
 
 def missing_decoder(format_name: str | None) -> str | None:
