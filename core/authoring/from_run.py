@@ -107,7 +107,7 @@ class TrainedRun:
                 )
 
     def notices(self, captions: Iterable[str], registry: Registry) -> list[str]:
-        """What a user should know before fine-tuning on `captions`: training that has not ended, words that are unknown."""
+        """Warns before fine-tuning on `captions`: of training that has not ended, and of words that the decoder lacks."""
         notices = []
         if not self.has_ended:
             notices.append(f"the training of {self.path} has not ended; its best weights so far are taken.")

@@ -28,7 +28,7 @@ has_heif = importlib.util.find_spec("pillow_heif") is not None
 
 
 def _rows(result: Result) -> dict[str, str]:
-    """What became of each file in the output, as `kinds` names it: captioned, or the start of its error."""
+    """Returns the outcome of each file in the output, as `kinds` names it: captioned, or the start of its error."""
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert len({row["file"] for row in rows}) == len(rows)
     return {row["file"]: row["error"].split(":")[0] if "error" in row else CAPTIONED for row in rows}
@@ -142,7 +142,7 @@ def test_the_format_is_that_of_the_first_bytes() -> None:
     ] * 5
 
 
-@pytest.mark.skipif(not has_heif, reason="needs pillow-heif")
+@pytest.mark.skipif(not has_heif, reason="needs the extra capfw[heif]")
 def test_heic_is_read_with_pillow_heif(capfw: Callable[..., Result], trained: Path, tmp_path: Path) -> None:
     from pillow_heif import from_pillow
 

@@ -36,7 +36,7 @@ def problems_of(caught: pytest.ExceptionInfo[SpecError]) -> dict[str, str]:
 
 def test_wrong_options_raise_every_problem_in_the_words_of_a_spec() -> None:
     with pytest.raises(SpecError, match=r"^BeamOptions: 2 problems") as caught:
-        BeamOptions(num_beams=1, num_captons=2)  # type: ignore[call-arg]
+        BeamOptions(num_beams=1, num_captons=2)  # type: ignore[call-arg]  # wrong on purpose
     assert problems_of(caught) == {
         "/num_beams": "must be a whole number, at least 2; got 1. Captions kept at every step.",
         "/num_captons": 'unknown key "num_captons". Keys here: max_tokens, batch_size, use_cache, method, num_beams, '
@@ -48,11 +48,11 @@ def test_wrong_options_raise_every_problem_in_the_words_of_a_spec() -> None:
 
 def test_options_of_a_component_do_the_same_and_name_the_place_inside() -> None:
     with pytest.raises(SpecError, match=r"^Widths: 1 problem\n\n/width: this is required"):
-        Widths()  # type: ignore[call-arg]
+        Widths()  # type: ignore[call-arg]  # wrong on purpose
     with pytest.raises(SpecError) as caught:
-        Outer(inner={"width": 0, "depth": 2}, names=("a", 1))  # type: ignore[arg-type]
+        Outer(inner={"width": 0, "depth": 2}, names=("a", 1))  # type: ignore[arg-type]  # wrong on purpose
     assert set(problems_of(caught)) == {"/inner/width", "/inner/depth", "/names/1"}
-    assert Outer(inner={"width": 3}).inner == Widths(width=3)  # type: ignore[arg-type]
+    assert Outer(inner={"width": 3}).inner == Widths(width=3)  # type: ignore[arg-type]  # pydantic takes a mapping
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_an_image_that_cannot_be_read_is_named_in_words(
 
 def test_a_stream_returns_each_error_in_its_place(captioner: Captioner, file: Path) -> None:
     given = [file, None, "http://a.example", b"no", pixels(), os.fspath(file)]
-    made = list(captioner.stream(given, batch_size=4))  # type: ignore[arg-type]
+    made = list(captioner.stream(given, batch_size=4))  # type: ignore[arg-type]  # wrong on purpose
     assert [image for image, _ in made] == given
     expected = captioner.caption(file)
     assert [captions for _, captions in made if not isinstance(captions, CapfwError)] == [expected] * 3

@@ -38,7 +38,7 @@ def capable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shown(work: Callable[[], object], stream: type[io.StringIO] = Terminal) -> str:
-    """What `work` writes to stderr, which is a terminal or a file."""
+    """Returns the text that `work` writes to stderr, which is a terminal or a file."""
     with redirect_stderr(stream()) as written:
         work()
     return written.getvalue()

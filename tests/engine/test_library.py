@@ -112,7 +112,7 @@ def test_a_gpu_is_called_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RequestError, match=r'Devices here: cpu, cuda, cuda:0, cuda:1\.  Did you mean "cuda"\?$'):
         parse_device("gpu")
     with pytest.raises(RequestError, match="3 is no device"):
-        parse_device(3)  # type: ignore[arg-type]
+        parse_device(3)  # type: ignore[arg-type]  # wrong on purpose
     assert parse_device(torch.device("cpu")) == parse_device("cpu") == torch.device("cpu")
 
 

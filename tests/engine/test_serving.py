@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 
 from capfw import CapfwError, Captioner
+from capfw.core.protocols import OptionChanges
 
 NUM_CLIENTS, NUM_PHOTOS = 4, 100
-OPTIONS = {"method": "nucleus", "temperature": 1.5, "num_captions": 2, "max_tokens": 12}
+OPTIONS: OptionChanges = {"method": "nucleus", "temperature": 1.5, "num_captions": 2, "max_tokens": 12}
 
 
 def photos() -> list[bytes]:
@@ -41,13 +42,13 @@ def serving(captioner: Captioner) -> Iterator[str]:
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers["Content-Length"]))
             try:
-                made = captioner.caption(data, **OPTIONS)  # type: ignore[arg-type]
-                code, answer = 200, [[each.text, each.log_prob] for each in made]
+                made = captioner.caption(data, **OPTIONS)
+                code, answer = 200, json.dumps([[each.text, each.log_prob] for each in made])
             except CapfwError as err:
-                code, answer = 400, str(err)  # type: ignore[assignment]
+                code, answer = 400, json.dumps(str(err))
             self.send_response(code)
             self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+            self.wfile.write(answer.encode())
 
         def log_message(self, *_: Any) -> None:
             return
@@ -65,7 +66,7 @@ def serving(captioner: Captioner) -> Iterator[str]:
 
 def test_four_clients_get_what_one_thread_gets(captioner: Captioner) -> None:
     given = photos()
-    expected = [[[each.text, each.log_prob] for each in captioner.caption(photo, **OPTIONS)] for photo in given]  # type: ignore[arg-type]
+    expected = [[[each.text, each.log_prob] for each in captioner.caption(photo, **OPTIONS)] for photo in given]
     assert len({str(captions) for captions in expected}) == NUM_PHOTOS
     opener, together = urllib.request.build_opener(urllib.request.ProxyHandler({})), Barrier(NUM_CLIENTS)
 
