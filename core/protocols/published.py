@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ..errors import MissingWeights
+from ..errors import ComponentError, MissingWeights
 
 Call: TypeAlias = Literal["prepare", "build", "restore"]
 """A call of the engine that reads weights: `Decoder.prepare`, the constructor of any component, `Restorable.restore`."""
@@ -40,6 +40,20 @@ class HubWeights:
     others: tuple[str, ...] = ()
     read_by: frozenset[Call] = _BUILD
     advice: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises `ComponentError` for a name that no repository can have, such as that of a folder without "./"."""
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # exported without __all__
+
+        try:
+            validate_repo_id(self.repository)
+        except HFValidationError as err:
+            raise ComponentError(
+                f'no repository of the Hugging Face hub can have the name "{self.repository}".',
+                option=self.option,
+                fix='Name a repository ("owner/name"), or begin the path of a local file or folder with "./".',
+            ) from err
 
     def paths(self) -> tuple[Path, ...] | None:
         """The path of each needed file in the cache; None when one is missing. It uses no network."""

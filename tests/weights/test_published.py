@@ -140,3 +140,15 @@ def test_a_repository_without_the_files_is_reported_with_their_names(
     assert missing(last_error(done)) == ["/encoder/weights"]
     assert "the repository has none of preprocessor_config.json, processor_config.json" in done.stderr
     assert hub.downloaded == []
+
+
+def test_the_name_of_a_folder_is_refused_with_how_to_write_it(machine: Any) -> None:
+    for encoder, decoder, place in (
+        (VIT | {"weights": "a/b/vit"}, GPT2, "encoder"),
+        (VIT, GPT2 | {"weights": "a/b/vit"}, "decoder"),
+    ):
+        done = machine.capfw("validate", machine.spec(encoder, decoder), "--weights", hub=NOWHERE)
+        assert done.returncode == 2
+        first, fix = done.stderr.splitlines()
+        assert first == f'/{place}/weights: no repository of the Hugging Face hub can have the name "a/b/vit".'
+        assert fix.endswith('begin the path of a local file or folder with "./".')
