@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ..spec import RunSpec
 from .devices import parse_device
 from .observing.observers import Observers
 from .run_directory import RunDirectory
+
+_LAUNCHERS = ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,7 @@ def opened(
     Raises `RunError` when another process uses the directory, or when it cannot be written. Raises `RequestError` when
     this machine has no such device.
     """
-    accelerator = _accelerator(spec, device)
-    with _locked(directory, accelerator):
+    with _accelerator(spec, device) as accelerator, _locked(directory, accelerator):
         watchers = Observers(registry, observers(directory), is_main=accelerator.is_main_process)
         yield Run(spec, registry, directory, accelerator, watchers, code_of(spec.components))
 
@@ -100,25 +102,35 @@ def is_main_process() -> bool:
     return bool(PartialState().is_main_process)
 
 
-def _accelerator(spec: RunSpec, device: str | torch.device | None) -> Accelerator:
-    """The accelerator on this device; by default on the device that Accelerate chooses."""
+@contextmanager
+def _accelerator(spec: RunSpec, device: str | torch.device | None) -> Iterator[Accelerator]:
+    """Yields the accelerator on this device; by default on the device that Accelerate chooses."""
     wanted = None if device is None else parse_device(device)
     # The main process scores while the others wait; the default of ten minutes would end a long evaluation.
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     # An encoder may have parameters that its features do not use, such as those of a projection.
     unused = DistributedDataParallelKwargs(find_unused_parameters=spec.train.tune.encoder is not None)
+    # Only processes that a launcher started need `cpu=True`, to be connected. Accelerate keeps it for later runs, and
+    # refuses it after another choice.
+    is_cpu = wanted is not None and wanted.type == "cpu" and not is_initialized() and _is_launched()
     # It holds one precision for the whole process; the trainer itself uses that of each run.
-    # Accelerate keeps the device of its first use in a process, and refuses `cpu=True` after another one.
-    is_cpu = wanted is not None and wanted.type == "cpu" and not is_initialized()
     accelerator = Accelerator(mixed_precision="no", cpu=is_cpu, kwargs_handlers=[patience, unused])
-    if wanted is None:
-        return accelerator
-    if accelerator.num_processes == 1:
-        accelerator.state.device = wanted
-    elif wanted.type != accelerator.device.type or str(device).partition(":")[2]:
+    state = PartialState()  # every part of Accelerate copies the device from here, also in the middle of a run
+    own = state.device
+    if wanted is not None and accelerator.num_processes == 1:
+        state.device = accelerator.state.device = wanted
+    elif wanted is not None and (wanted.type != own.type or str(device).partition(":")[2]):
         raise RequestError(
             f'{accelerator.num_processes} processes cannot all compute on "{device}": each has its own device.',
             where="--device",
             fix='Name a kind of device, "cpu" or "cuda", or leave it out.',
         )
-    return accelerator
+    try:
+        yield accelerator
+    finally:
+        state.device = own
+
+
+def _is_launched() -> bool:
+    """Whether `torchrun`, `accelerate launch` or MPI started this process."""
+    return any(name in os.environ for name in _LAUNCHERS)

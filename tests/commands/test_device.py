@@ -7,13 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
 from click.testing import Result
 
 from capfw import load_spec, run
+from capfw.core.engine.opening import opened
+from capfw.core.engine.run_directory import RunDirectory
+from capfw.core.registry import Registry
 
 from .conftest import SPEC
 
@@ -59,6 +65,28 @@ def test_the_device_is_no_part_of_a_run(capfw: Capfw, spec_file: Path, tmp_path:
 
 def _resolved(folder: Path) -> str:
     return json.dumps(load_spec(folder / "spec.json").to_json(), indent=2, ensure_ascii=False) + "\n"
+
+
+@pytest.fixture
+def own_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
+    """The device that Accelerate chooses in a process that has not used it yet. Its index tells it from "cpu"."""
+    own = torch.device("cpu", 0)
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    monkeypatch.setattr(PartialState, "default_device", property(lambda state: own))
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield own
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_a_run_keeps_its_device_and_the_next_one_does_not_inherit_it(
+    spec_file: Path, tmp_path: Path, own_device: torch.device
+) -> None:
+    spec, registry = load_spec(spec_file), Registry.discover()
+    net = torch.nn.Linear(1, 1)
+    for number, device in enumerate(("cpu", None, "cpu", None)):
+        with opened(spec, registry, RunDirectory(tmp_path / str(number)), lambda _: (), device=device) as run:
+            run.accelerator.prepare(net, torch.optim.AdamW(net.parameters()))
+            assert run.device == (own_device if device is None else torch.device(device))
 
 
 @pytest.mark.gpu
