@@ -35,7 +35,7 @@ PartT = TypeVar("PartT")
 
 
 @contextmanager
-def _at(pointer: str) -> Iterator[None]:
+def located(pointer: str) -> Iterator[None]:
     """Adds the part's place in the spec to the errors of a component."""
     try:
         yield
@@ -72,11 +72,11 @@ def _expect(part: Part, built: object, protocol: Callable[..., PartT]) -> PartT:
 
 def build_encoder(spec: RunSpec) -> Encoder:
     """The encoder in eval mode, frozen unless `/train/tune` names it."""
-    with _at("/encoder"), seeded(spec.seed, "encoder"):
+    with located("/encoder"), seeded(spec.seed, "encoder"):
         encoder = _expect(spec.encoder, spec.encoder.build(), Encoder)
     if spec.train.tune.encoder is None:
         return frozen(encoder)
-    with _at("/train/tune/encoder"):
+    with located("/train/tune/encoder"):
         if not isinstance(encoder, nn.Module):
             raise ComponentError("this encoder cannot be tuned: it is not a torch module.", fix="Leave it frozen.")
         if not any(parameter.requires_grad for parameter in encoder.parameters()):
@@ -99,7 +99,7 @@ def build_dataset(spec: RunSpec) -> Dataset:
             where="/data",
             fix='Name one, as in --set /data=\'{"name": "coco", ...}\'; `capfw plugins` lists them.',
         )
-    with _at("/data"):
+    with located("/data"):
         return _expect(spec.data, spec.data.build(), Dataset)
 
 
@@ -107,7 +107,7 @@ def build_metrics(parts: Sequence[Part], section: str = "/metrics") -> list[Metr
     """The metrics, in the order of their sections."""
     metrics = []
     for index, part in enumerate(parts):
-        with _at(f"{section}/{index}"):
+        with located(f"{section}/{index}"):
             metrics.append(_expect(part, part.build(), Metric))
     return metrics
 
@@ -119,7 +119,7 @@ def build_objective(spec: RunSpec, device: torch.device) -> Objective:
     for metric in metrics:
         if isinstance(metric, nn.Module):
             metric.requires_grad_(False).to(device).eval()
-    with _at("/train/objective"), seeded(spec.seed, "objective"):
+    with located("/train/objective"), seeded(spec.seed, "objective"):
         objective = _expect(part, part.build(metrics=tuple(metrics)), Objective)
     return cast("Objective", cast("nn.Module", objective).to(device))
 
@@ -130,7 +130,7 @@ def build_context(spec: RunSpec, assets: Path) -> Context | None:
         return None
     folder = assets / CONTEXT_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    with _at("/context"), seeded(spec.seed, "context"):
+    with located("/context"), seeded(spec.seed, "context"):
         return _expect(spec.context, spec.context.build(assets=folder), Context)
 
 
@@ -138,14 +138,14 @@ def prepare_assets(spec: RunSpec, samples: Sequence[Sample], assets: Path) -> No
     """Lets the decoder write the files that it learns from the training captions, once per run directory."""
     assets.mkdir(parents=True, exist_ok=True)
     captions = (reference for sample in samples for reference in sample.references)
-    with _at("/decoder"), seeded(spec.seed, "assets"):
+    with located("/decoder"), seeded(spec.seed, "assets"):
         decoder_class = cast("type[Decoder]", spec.decoder.component.load())
         decoder_class.prepare(spec.decoder.config, captions=captions, assets=assets)
 
 
 def build_decoder(spec: RunSpec, assets: Path, *, is_restored: bool = False) -> Decoder:
     """The decoder. `is_restored`: the caller loads all its weights from a checkpoint, so none are read here."""
-    with _at("/decoder"), seeded(spec.seed, "decoder"):
+    with located("/decoder"), seeded(spec.seed, "decoder"):
         decoder_class = spec.decoder.component.load()
         if is_restored and issubclass(decoder_class, Restorable):
             return _expect(spec.decoder, decoder_class.restore(spec.decoder.config, assets=assets), Decoder)
@@ -165,7 +165,7 @@ def build_model(spec: RunSpec, encoder: Encoder, assets: Path, *, is_restored: b
     """
     decoder = build_decoder(spec, assets, is_restored=is_restored)
     features = encoder.feature_shape
-    with _at("/mapper"), seeded(spec.seed, "mapper"):
+    with located("/mapper"), seeded(spec.seed, "mapper"):
         built = spec.mapper.build(features=features, embed_dim=decoder.embed_dim)
         mapper = _expect(spec.mapper, built, Mapper)
     check_positions(spec, mapper, decoder)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ..errors import ComponentError
 from ..protocols import Call, PublishedWeights, ReadsPublishedWeights, Restorable
 from ..spec import Part, RunSpec
+from .build import located
 
 FRESH: frozenset[Call] = frozenset({"prepare", "build"})
 """The calls of a decoder in a run that begins."""
@@ -52,9 +52,6 @@ def _of_part(pointer: str, part: Part, calls: set[Call]) -> list[PublishedWeight
         return []
     if "restore" in calls and not issubclass(component_class, Restorable):
         calls = calls - {"restore"} | {"build"}
-    try:
+    with located(pointer):
         declared = component_class.published_weights(part.config)
-    except ComponentError as err:
-        err.where = err.where or (f"{pointer}/{err.option}" if err.option else pointer)
-        raise
     return [replace(each, option=f"{pointer}/{each.option}") for each in declared if calls & each.read_by]
