@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import CapfwError, RequestError
 from ..protocols import GenerateOptions, Source
+from ..protocols.generation import SHARED_OPTIONS
 from ..registry import Registry
 from ..spec import RunSpec, load_spec
 from .captioner import Captioner
@@ -16,7 +17,6 @@ from .generate import Caption
 from .inputs.finding import FoundImages, source_of
 from .inputs.urls import downloaded_ahead
 
-_SHARED = ("max_tokens", "batch_size", "use_cache")
 _NUM_MEASURED = 16
 
 
@@ -76,7 +76,7 @@ def changed_generation(
     whole = overrides.get("/generate")
     method = overrides.get("/generate/method", whole.get("method") if isinstance(whole, Mapping) else before["method"])
     if method != before["method"]:
-        before = {key: before[key] for key in _SHARED} | {"method": method}
+        before = {key: before[key] for key in SHARED_OPTIONS} | {"method": method}
     raw["generate"] = before
     changes = {**overrides, **({} if num_captions is None else _of_number(num_captions, method, overrides))}
     return load_spec(raw, registry=registry, overrides=changes, check_files=False).generate

@@ -96,6 +96,9 @@ class OptionChanges(TypedDict, total=False):
     temperature: float
 
 
+SHARED_OPTIONS = frozenset(_Options.model_fields)
+"""The options that every method has."""
+
 # In this order, a method that the caller does not name is chosen by its options.
 _METHODS = (GreedyOptions, BeamOptions, NucleusOptions, AverageBeamOptions)
 
@@ -115,7 +118,7 @@ def changed_options(options: GenerateOptions, changes: Mapping[str, object]) -> 
         what = f'no option of generation is called "{unknown[0]}".'
         raise RequestError(what, where=unknown[0], fix=choices("Options", sorted(known), unknown[0]))
     chosen = _method_of(options, changes)
-    kept = options.model_dump(include=None if chosen is type(options) else set(_Options.model_fields))
+    kept = options.model_dump(include=None if chosen is type(options) else set(SHARED_OPTIONS))
     return chosen(**{**kept, **changes})
 
 
