@@ -107,7 +107,7 @@ class CaptionsFile:
         """
         require_output(path, is_forced=is_forced)
         self.path, self.part = path, path.with_name(path.name + ".part")
-        self._request = json.loads(json.dumps({"captions_of": dict(request)}))
+        self._header = json.dumps({"captions_of": dict(request)})
         try:
             self._keep_whole_lines(is_forced)
             self.done = {row.name: row.error for row in self._rows()}
@@ -120,13 +120,13 @@ class CaptionsFile:
         """Cuts off a line that an interruption left incomplete, and begins a new file where there is none to go on with."""
         content = self.part.read_bytes() if self.part.exists() else b""
         head, is_whole, _ = content.partition(b"\n")
-        if is_whole and head == json.dumps(self._request).encode():
+        if is_whole and head == self._header.encode():
             os.truncate(self.part, content.rfind(b"\n") + 1)
             return
         if is_whole and not is_forced:
             what = "it holds captions of another run, checkpoint or options."
             raise RequestError(what, where=str(self.part), fix="Delete it, or add --force to begin again.")
-        self.part.write_text(json.dumps(self._request) + "\n", encoding="ascii")
+        self.part.write_text(self._header + "\n", encoding="ascii")
 
     def _rows(self) -> Iterator[Row]:
         with self.part.open(encoding="ascii") as opened:
