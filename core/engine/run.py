@@ -222,9 +222,8 @@ def evaluate_run(
     results = _output(directory.path, [place for place, _ in changes], output)
     registry = registry or Registry.discover()
     if any(place.startswith("/metrics") for place, _ in changes):
-        changes.append(
-            ("/train/best_by", "loss")
-        )  # the best checkpoint is chosen: other metrics need not have its score
+        # The best checkpoint is chosen already: other metrics need not have its score.
+        changes.append(("/train/best_by", "loss"))
     # The paths of a resolved spec are absolute; paths in overrides come from the command line. Files that only training
     # needed may be gone, so they are not checked here: each component reports a missing file when it reads it.
     spec = load_spec(

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor
 
 LoadedT = TypeVar("LoadedT")
-NO_ADAPTER_LOOK_UP = {
-    "adapter_kwargs": {"local_files_only": True}
-}  # a model's `from_pretrained` asks for an adapter apart
+# A model's `from_pretrained` asks for an adapter apart.
+NO_ADAPTER_LOOK_UP = {"adapter_kwargs": {"local_files_only": True}}
 
 
 def load_pretrained(load: Callable[..., LoadedT], source: str, *, option: str | None, **settings: object) -> LoadedT:
