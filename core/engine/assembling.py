@@ -28,7 +28,7 @@ from .model import CaptioningModel, read_state
 from .opening import Run
 from .run_directory import RunDirectory, open_run
 from .tuning import PARTS
-from .weights import FRESH, published_weights
+from .weights import FRESH, Work, published_weights
 
 START_FILE = "start.safetensors"  # in the assets: the weights of the run in /train/from, with which this run began
 _PREPARED = "prepared"
@@ -51,15 +51,15 @@ def assemble(run: Run, splits: Mapping[str, Sequence[Sample]]) -> tuple[Encoder,
     return encoder, model.to(run.device)
 
 
-def fetch_parts(run: Run) -> None:
-    """Fetches the published weights that building the parts of this run reads, and that are not on this machine.
+def fetch_parts(run: Run, work: Work) -> None:
+    """Fetches the published weights that building the parts for `work` reads, and that are not on this machine.
 
     Raises `MissingWeights`, which names all of them, before any part is built.
     """
     if run.accelerator.is_local_main_process:
         assets = run.directory.assets
         calls = decoder_calls(run.spec, assets, is_restored=_has_checkpoint(run))
-        fetch_weights(published_weights(run.spec, decoder_calls=calls), tell=run.observers.inform)
+        fetch_weights(published_weights(run.spec, decoder_calls=calls, work=work), tell=run.observers.inform)
     run.wait()
 
 

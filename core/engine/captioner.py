@@ -106,7 +106,7 @@ class Captioner:
         spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
         where = parse_device(device)
         calls = decoder_calls(spec, directory.assets, is_restored=True)
-        fetch_weights(published_weights(spec, decoder_calls=calls, metrics=False))
+        fetch_weights(published_weights(spec, decoder_calls=calls, work="caption"))
         encoder = build_encoder(spec)
         model = load_model(spec, encoder, directory.assets, is_restored=True)
         directory.check_frozen(*fingerprints_of(encoder, model))

@@ -130,7 +130,7 @@ def run(
 
 def _perform(run: Run, splits: Mapping[str, Sequence[Sample]], until: Stage) -> Evaluation | None:
     """Runs the stages. Each one does only the work that earlier calls have not done."""
-    fetch_parts(run)
+    fetch_parts(run, "train")
     metrics = build_metrics(run.spec.metrics)  # a missing program or weights file shows before hours of work
     objective = build_objective(run.spec, run.device)
     encoder, model = assemble(run, splits)
@@ -243,7 +243,7 @@ def evaluate_run(
             raise RequestError(
                 f"the data set has no split {split}.", where="--split", fix=f"Choose one of {', '.join(splits)}."
             )
-        fetch_parts(run)
+        fetch_parts(run, "evaluate")
         metrics = build_metrics(spec.metrics)
         encoder, model = assemble(run, splits)
         fingerprints = fingerprints_of(encoder, model)

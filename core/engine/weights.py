@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from ..protocols import Call, PublishedWeights, ReadsPublishedWeights, Restorable
 from ..spec import Part, RunSpec
@@ -11,24 +12,26 @@ from .build import located
 
 FRESH: frozenset[Call] = frozenset({"prepare", "build"})
 """The calls of a decoder in a run that begins."""
+Work: TypeAlias = Literal["train", "evaluate", "caption"]
+"""Training builds all parts, evaluation leaves out the objective, and captioning the metrics too."""
 
 
 def published_weights(
-    spec: RunSpec, *, decoder_calls: Iterable[Call] = FRESH, metrics: bool = True
+    spec: RunSpec, *, decoder_calls: Iterable[Call] = FRESH, work: Work = "train"
 ) -> list[PublishedWeights]:
     """The published weights that building the parts of `spec` reads, each with its JSON pointer as `option`.
 
-    `decoder_calls`: the calls that build the decoder; the others are built. Without `metrics`, the parts that caption.
+    `decoder_calls`: the calls that build the decoder; the others are built. `work`: what the parts are built for.
     Raises `ComponentError` for a name that nobody has published.
     """
     found: list[PublishedWeights] = []
-    for pointer, part in _parts(spec, metrics=metrics):
+    for pointer, part in _parts(spec, work):
         calls = set(decoder_calls if part.kind == "decoder" else ("build",))
         found += _of_part(pointer, part, calls)
     return found
 
 
-def _parts(spec: RunSpec, *, metrics: bool) -> Iterator[tuple[str, Part]]:
+def _parts(spec: RunSpec, work: Work) -> Iterator[tuple[str, Part]]:
     named = (
         ("/encoder", spec.encoder),
         ("/mapper", spec.mapper),
@@ -36,9 +39,10 @@ def _parts(spec: RunSpec, *, metrics: bool) -> Iterator[tuple[str, Part]]:
         ("/context", spec.context),
     )
     yield from ((pointer, part) for pointer, part in named if part is not None)
-    if metrics:
-        yield "/train/objective", spec.train.objective
+    if work != "caption":
         yield from _numbered("/metrics", spec.metrics)
+    if work == "train":
+        yield "/train/objective", spec.train.objective
         yield from _numbered("/train/objective/metrics", spec.train.objective.metrics)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ from safetensors.torch import load_file
 
 from capfw import Captioner, load_spec, run
 from capfw.core.engine.run import evaluate_run
-from capfw.core.errors import PluginError
+from capfw.core.errors import MissingWeights, PluginError
+from capfw.core.protocols import WeightsFile
 from capfw.core.registry import Registry
 
 Write = Callable[..., Path]
@@ -61,3 +63,19 @@ def test_weights_of_the_objective_are_trained_and_saved_and_captioning_needs_the
     captions = evaluate_run(run_dir, registry=odd_parts).captions
     assert [captions[each["image_id"]][0].text for each in written] == [each["caption"] for each in written]
     Captioner.load(run_dir, registry=odd_parts, device="cpu")
+
+
+def test_an_evaluation_needs_no_published_weights_of_the_objective(
+    tiny: Write, odd_parts: Registry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    odd = importlib.import_module("odd_parts")
+    needed: list[WeightsFile] = []
+    members = {"published_weights": classmethod(lambda cls, config: needed)}
+    monkeypatch.setattr(odd, "OddObjective", type("OddObjective", (odd.OddObjective,), members))
+    objective = {"train": {"objective": {"name": "odd", "mode": "scaled"}}}
+    run_dir = run(load_spec(tiny(**objective), registry=odd_parts), registry=odd_parts).run_dir
+    needed.append(WeightsFile("weights", "far away", tmp_path / "far.safetensors"))
+    assert evaluate_run(run_dir, registry=odd_parts).split == "test"
+    with pytest.raises(MissingWeights) as raised:
+        run(load_spec(tiny(**objective, run_dir="other"), registry=odd_parts), registry=odd_parts)
+    assert raised.value.where == "/train/objective/weights"

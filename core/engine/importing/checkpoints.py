@@ -78,7 +78,7 @@ def import_checkpoint(
     )
     spec = _spec(found, run_dir, overrides, registry)
     calls: frozenset[Call] = frozenset({"prepare", "restore"}) if trains_whole_decoder(spec) else FRESH
-    fetch_weights(published_weights(spec, decoder_calls=calls, metrics=False))
+    fetch_weights(published_weights(spec, decoder_calls=calls, work="caption"))
     with _written_aside(run_dir) as folder:
         directory = RunDirectory(folder)
         prepare_assets(spec, [], directory.assets)
