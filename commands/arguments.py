@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from ..core.spec import RunSpec
 
 FuncT = TypeVar("FuncT", bound=Callable[..., Any])
+Pairs: TypeAlias = tuple[tuple[str, object], ...]
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
 
 
-def _well_formed(_: click.Context, __: click.Parameter, overrides: tuple[str, ...]) -> tuple[str, ...]:
+def _parsed(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> Pairs:
     """Refuses an override without a value before click complains of the value in the next word."""
-    if overrides:
-        from ..core.spec import parse_override
+    if not texts:
+        return ()
+    from ..core.spec import parse_override
 
-        for each in overrides:
-            parse_override(each)
-    return overrides
+    return tuple(map(parse_override, texts))
 
 
-SET = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="POINTER=VALUE",
-    callback=_well_formed,
-    help="Override a value of the spec (/train/epochs=1); repeatable.",
-)
+def set_option(words: str) -> Callable[[FuncT], FuncT]:
+    """The option --set, with `words` as its help. A command gets the places and values in their order, as `Pairs`."""
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="POINTER=VALUE", callback=_parsed, help=f"{words}; repeatable."
+    )
+
+
+SET = set_option("Override a value of the spec (/train/epochs=1)")
 
 
 def _device(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -78,12 +78,12 @@ def registry_of(ctx: click.Context) -> Registry:
     return Registry.discover(skip=ctx.find_root().obj)
 
 
-def load(ctx: click.Context, spec: Path, overrides: Sequence[str]) -> tuple[RunSpec, Registry]:
+def load(ctx: click.Context, spec: Path, overrides: Pairs) -> tuple[RunSpec, Registry]:
     """The spec in a file with the values of `--set`, and its registry."""
-    from ..core.spec import load_spec, parse_override
+    from ..core.spec import load_spec
 
     registry = registry_of(ctx)
-    return load_spec(spec, registry=registry, overrides=list(map(parse_override, overrides))), registry
+    return load_spec(spec, registry=registry, overrides=overrides), registry
 
 
 def print_scores(title: str, scores: Mapping[str, float]) -> None:

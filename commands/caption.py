@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from .arguments import AS_JSON, DEVICE, in_bytes, in_words, registry_of
+from .arguments import AS_JSON, DEVICE, Pairs, in_bytes, in_words, registry_of, set_option
 
 if TYPE_CHECKING:
     from ..core.engine.caption_files import CaptionsFile
@@ -33,13 +33,7 @@ _NUM_NAMED = 5  # skipped paths that a message names
     "--run", "run_dir", required=True, type=click.Path(path_type=Path), help="Run directory of a trained captioner."
 )
 @click.option("-n", "num_captions", type=click.IntRange(1), metavar="N", help="Captions per image.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="POINTER=VALUE",
-    help="Change how the run generates (/generate/method=beam); repeatable.",
-)
+@set_option("Change how the run generates (/generate/method=beam)")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -60,7 +54,7 @@ def caption(
     images: tuple[str, ...],
     run_dir: Path,
     num_captions: int | None,
-    overrides: tuple[str, ...],
+    overrides: Pairs,
     output: Path | None,
     force: bool,
     limit: int | None,
@@ -114,16 +108,16 @@ def _named(images: Iterable[str], *, is_null: bool) -> Iterator[str]:
 
 
 def _request(
-    run_dir: Path, overrides: Iterable[str], num_captions: int | None, registry: Registry
+    run_dir: Path, overrides: Pairs, num_captions: int | None, registry: Registry
 ) -> tuple[GenerateOptions, Mapping[str, object]]:
     """The options of generation, and the facts on which the captions of an image depend."""
     from ..core.engine.captioning import changed_generation
     from ..core.engine.run_directory import open_run
-    from ..core.spec import load_spec, parse_override
+    from ..core.spec import load_spec
 
     directory = open_run(run_dir)
     spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
-    options = changed_generation(spec, dict(map(parse_override, overrides)), num_captions, registry=registry)
+    options = changed_generation(spec, dict(overrides), num_captions, registry=registry)
     generate = options.model_dump(mode="json", exclude={"batch_size", "use_cache"})
     step = directory.best_checkpoint().step
     return options, {"run": str(directory.path.resolve()), "step": step, "generate": generate}

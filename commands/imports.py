@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .arguments import DEVICE, SET, SPEC, component_names, load, registry_of
+from .arguments import DEVICE, SET, SPEC, Pairs, component_names, load, registry_of
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
 FORMAT = click.option(
@@ -31,21 +31,16 @@ def import_group() -> None:
 @FORMAT
 @SET
 @click.pass_context
-def checkpoint(
-    ctx: click.Context, file: Path, run_dir: Path, format_name: str | None, overrides: tuple[str, ...]
-) -> None:
+def checkpoint(ctx: click.Context, file: Path, run_dir: Path, format_name: str | None, overrides: Pairs) -> None:
     """Create a run directory from a trained checkpoint.
 
     Use RUN_DIR with `capfw caption` and `capfw evaluate`.
     Add options that the file does not contain with --set: /data for `capfw evaluate`, /encoder, /decoder/weights, ...
     """
-    from ..core.spec import parse_override
-
-    changes = list(map(parse_override, overrides))
     registry = registry_of(ctx)
     from ..core.engine.importing.checkpoints import import_checkpoint
 
-    made = import_checkpoint(file, run_dir, format_name=format_name, overrides=changes, registry=registry)
+    made = import_checkpoint(file, run_dir, format_name=format_name, overrides=overrides, registry=registry)
     for notice in made.notices:
         click.echo(f"Note: {notice}", err=True)
     click.echo(f"Run directory: {made.run_dir} (from {made.format_name})")
@@ -66,7 +61,7 @@ def features(
     file: Path,
     spec: Path,
     format_name: str | None,
-    overrides: tuple[str, ...],
+    overrides: Pairs,
     device: str | None,
 ) -> None:
     """Copy embeddings into the feature store of SPEC.

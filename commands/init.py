@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import questions
-from .arguments import SET, component_names, registry_of
+from .arguments import SET, Pairs, component_names, registry_of
 from .interview import Interview, printed_notices
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def init(
     run_dir: str | None,
     output: Path,
     force: bool,
-    overrides: tuple[str, ...],
+    overrides: Pairs,
 ) -> None:
     """Write a spec for your own images and captions.
 
@@ -98,7 +98,6 @@ def init(
     """
     from ..core.authoring.first_spec import Wishes, require_free, write
     from ..core.authoring.from_run import TrainedRun
-    from ..core.spec import parse_override
 
     require_free(output, is_forced=force)
     registry = registry_of(ctx)
@@ -109,14 +108,13 @@ def init(
     begins_with = TrainedRun.read(run) if run else None
     if begins_with:
         names |= begins_with.names(names, registry)
-    settings = tuple(map(parse_override, overrides))
     by_role = _by_role(columns)
     is_asking = images is None
     if images is None:
         if not questions.is_terminal():
             raise click.UsageError("--images must be given: there is no terminal to ask for it.")
         images = questions.ask_for_images()
-    wishes = Wishes(images, captions, run_dir or f"runs/{output.stem}", names, settings, by_role, begins_with)
+    wishes = Wishes(images, captions, run_dir or f"runs/{output.stem}", names, overrides, by_role, begins_with)
     flags = {
         "--run-dir": run_dir,
         "--output": None if output == OUTPUT else str(output),

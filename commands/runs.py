@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import AS_JSON, DEVICE, SET, SPEC, in_bytes, in_words, load, print_scores, registry_of
+from .arguments import AS_JSON, DEVICE, SET, SPEC, Pairs, in_bytes, in_words, load, print_scores, registry_of
 
 if TYPE_CHECKING:
     from ..core.engine.run import RunResult, Stage
 
 
-def _run(ctx: click.Context, spec: Path, overrides: Sequence[str], until: Stage, device: str | None) -> RunResult:
+def _run(ctx: click.Context, spec: Path, overrides: Pairs, until: Stage, device: str | None) -> RunResult:
     loaded, registry = load(ctx, spec, overrides)
     from ..core.engine.observing.progress import ProgressDisplay
     from ..core.engine.run import run
@@ -41,7 +40,7 @@ def _leave_printing_to_the_main_process(ctx: click.Context) -> None:
 @DEVICE
 @AS_JSON
 @click.pass_context
-def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], device: str | None, as_json: bool) -> None:
+def run_command(ctx: click.Context, spec: Path, overrides: Pairs, device: str | None, as_json: bool) -> None:
     """Encode, train, caption, score and report, as in SPEC.
 
     The same command continues where an earlier call stopped.
@@ -67,9 +66,7 @@ def run_command(ctx: click.Context, spec: Path, overrides: tuple[str, ...], devi
 @click.option("--dry-run", is_flag=True, help="Only count the images, and estimate time and disk from a few of them.")
 @AS_JSON
 @click.pass_context
-def extract(
-    ctx: click.Context, spec: Path, overrides: tuple[str, ...], device: str | None, dry_run: bool, as_json: bool
-) -> None:
+def extract(ctx: click.Context, spec: Path, overrides: Pairs, device: str | None, dry_run: bool, as_json: bool) -> None:
     """Encode the images of SPEC, and stop; `train` and `run` continue."""
     if dry_run:
         _print_plan(ctx, spec, overrides, device, as_json=as_json)
@@ -78,7 +75,7 @@ def extract(
     click.echo(json.dumps({"run_dir": run_dir}) if as_json else f"Run directory: {run_dir}")
 
 
-def _print_plan(ctx: click.Context, spec: Path, overrides: Sequence[str], device: str | None, *, as_json: bool) -> None:
+def _print_plan(ctx: click.Context, spec: Path, overrides: Pairs, device: str | None, *, as_json: bool) -> None:
     """Prints the work that `extract` would do."""
     loaded, _ = load(ctx, spec, overrides)
     from ..core.engine.inputs.planning import plan_extraction
@@ -106,7 +103,7 @@ def _print_plan(ctx: click.Context, spec: Path, overrides: Sequence[str], device
 @SET
 @DEVICE
 @click.pass_context
-def train(ctx: click.Context, spec: Path, overrides: tuple[str, ...], device: str | None) -> None:
+def train(ctx: click.Context, spec: Path, overrides: Pairs, device: str | None) -> None:
     """Encode and train, without the final evaluation; `run` continues."""
     click.echo(f"Run directory: {_run(ctx, spec, overrides, 'train', device).run_dir}")
 
@@ -125,7 +122,7 @@ def evaluate(
     ctx: click.Context,
     run_dir: Path,
     split: str | None,
-    overrides: tuple[str, ...],
+    overrides: Pairs,
     output: Path | None,
     device: str | None,
     as_json: bool,
@@ -134,9 +131,6 @@ def evaluate(
 
     It uses the best checkpoint of RUN_DIR. --set changes /generate, /metrics, /data, /seed or /features/store.
     """
-    from ..core.spec import parse_override
-
-    changes = list(map(parse_override, overrides))
     from ..core.engine.observing.progress import ProgressDisplay
     from ..core.engine.run import evaluate_run
 
@@ -144,7 +138,7 @@ def evaluate(
         evaluation = evaluate_run(
             run_dir,
             split,
-            overrides=changes,
+            overrides=overrides,
             output=output,
             registry=registry_of(ctx),
             observers=[display],

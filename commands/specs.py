@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import AS_JSON, SET, SPEC, load, registry_of
+from .arguments import AS_JSON, SET, SPEC, Pairs, load, registry_of
 
 if TYPE_CHECKING:
     from ..core.protocols import PublishedWeights
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @AS_JSON
 @click.pass_context
-def validate(ctx: click.Context, spec: Path, overrides: tuple[str, ...], with_weights: bool, as_json: bool) -> None:
+def validate(ctx: click.Context, spec: Path, overrides: Pairs, with_weights: bool, as_json: bool) -> None:
     """Check SPEC, and report every mistake at once.
 
     It checks keys, types, ranges, components, input files, and whether the parts fit. It does not read weights,
@@ -89,7 +89,7 @@ def spec_group() -> None:
 @SPEC
 @SET
 @click.pass_context
-def resolve(ctx: click.Context, spec: Path, overrides: tuple[str, ...]) -> None:
+def resolve(ctx: click.Context, spec: Path, overrides: Pairs) -> None:
     """Print SPEC with all defaults.
 
     The output runs again unchanged.

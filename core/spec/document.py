@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -97,7 +98,7 @@ def override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
         elif not isinstance(target, dict):
             return [Problem(pointer(keys[:depth]), "--set: there is no object or list here.", "Set this place first.")]
         if depth == len(keys) - 1:
-            target[index] = value
+            target[index] = deepcopy(value)  # a later override may change it, not the value that was given
             break
         if (target.get(index) if isinstance(target, dict) else target[index]) is None:
             target[index] = [] if keys[depth + 1] == "-" else {}

@@ -80,6 +80,16 @@ def test_override_appends_to_a_list(toys: Toys, registry: Registry) -> None:
     assert len(load_spec(source, registry=registry, overrides={"/metrics/-": {"name": "length"}}).metrics) == 1
 
 
+def test_later_overrides_leave_the_given_values_as_they_are() -> None:
+    emptied: list[object] = []
+    for _ in range(2):  # `capfw init` drafts again after an answer
+        raw: dict[str, object] = {"metrics": [{"name": "bleu"}]}
+        for place, value in [("/metrics", emptied), ("/metrics/-", {"name": "length"})]:
+            assert override(raw, place, value) == []
+        assert raw == {"metrics": [{"name": "length"}]}
+    assert emptied == []
+
+
 def test_override_beyond_the_next_place_of_a_list_names_its_length(toys: Toys, registry: Registry) -> None:
     source = toys.spec(metrics=[{"name": "length"}])
     for key in ("2", "9", "-1", "first"):
