@@ -117,7 +117,7 @@ def _request(
 
     directory = open_run(run_dir)
     spec = load_spec(directory.path / "spec.json", registry=registry, check_files=False)
-    options = changed_generation(spec, dict(overrides), num_captions, registry=registry)
+    options = changed_generation(spec, overrides, num_captions, registry=registry)
     generate = options.model_dump(mode="json", exclude={"batch_size", "use_cache"})
     step = directory.best_checkpoint().step
     return options, {"run": str(directory.path.resolve()), "step": step, "generate": generate}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from ..errors import CapfwError, RequestError
 from ..protocols import GenerateOptions, Source
 from ..protocols.generation import SHARED_OPTIONS
 from ..registry import Registry
-from ..spec import RunSpec, load_spec
+from ..spec import Overrides, RunSpec, load_spec, pairs_of
+from ..spec.document import override
 from .captioner import Captioner
 from .generate import Caption
 from .inputs.finding import FoundImages, source_of
@@ -57,7 +58,7 @@ def caption_rows(captioner: Captioner, sources: Iterable[Source], options: Gener
 
 def changed_generation(
     spec: RunSpec,
-    overrides: Mapping[str, object],
+    overrides: Overrides,
     num_captions: int | None = None,
     *,
     registry: Registry | None = None,
@@ -67,29 +68,39 @@ def changed_generation(
     Another method keeps only the options that all methods have. Raises `RequestError` for pointers outside /generate and
     for several captions by greedy search, and `SpecError` for wrong values.
     """
-    for place in overrides:
+    changes = pairs_of(overrides)
+    for place, _ in changes:
         if place != "/generate" and not place.startswith("/generate/"):
             fix = "Change /generate/...; for anything else train another run."
             raise RequestError(f"{place} cannot change when a run captions.", where="--set (overrides)", fix=fix)
     raw = spec.to_json()
     before = dict(spec.generate.model_dump(mode="json"))
-    whole = overrides.get("/generate")
-    method = overrides.get("/generate/method", whole.get("method") if isinstance(whole, Mapping) else before["method"])
+    method = _method_after(changes, before["method"])
     if method != before["method"]:
         before = {key: before[key] for key in SHARED_OPTIONS} | {"method": method}
     raw["generate"] = before
-    changes = {**overrides, **({} if num_captions is None else _of_number(num_captions, method, overrides))}
+    if num_captions is not None:
+        changes += _of_number(num_captions, method, changes)
     return load_spec(raw, registry=registry, overrides=changes, check_files=False).generate
 
 
-def _of_number(num_captions: int, method: object, overrides: Mapping[str, object]) -> dict[str, object]:
-    if "/generate/num_captions" in overrides:
+def _method_after(changes: Sequence[tuple[str, object]], method: object) -> object:
+    """The method of generation after all changes, in their order."""
+    changed: dict[str, Any] = {"generate": {"method": method}}
+    for place, value in changes:
+        override(changed, place, value)
+    section = changed["generate"]
+    return section.get("method", method) if isinstance(section, Mapping) else method
+
+
+def _of_number(num_captions: int, method: object, changes: Sequence[tuple[str, object]]) -> list[tuple[str, object]]:
+    if any(place == "/generate/num_captions" for place, _ in changes):
         what = "-n and --set /generate/num_captions both give the number of captions."
         raise RequestError(what, where="-n", fix="Leave one of them out.")
     if method != "greedy":
-        return {"/generate/num_captions": num_captions}
+        return [("/generate/num_captions", num_captions)]
     if num_captions == 1:
-        return {}
+        return []
     fix = "Choose a method that gives several: --set /generate/method=nucleus, or --set "
     fix += f"/generate/method=beam --set /generate/num_beams={max(3, num_captions)}."
     raise RequestError(f"greedy search gives one caption per image, not {num_captions}.", where="-n", fix=fix)

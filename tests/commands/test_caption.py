@@ -14,6 +14,7 @@ import pytest
 from click.testing import Result
 
 from capfw import Captioner
+from capfw.core.engine.captioning import changed_generation
 from capfw.core.protocols import BeamOptions, NucleusOptions
 
 Capfw = Callable[..., Result]
@@ -33,6 +34,11 @@ def test_it_prints_the_captions_of_the_captioner(
     expected = [made[0].text for made in captioner.caption(files)]
     assert (result.exit_code, result.stderr) == (0, "captioned 3 images\n")
     assert result.stdout == "".join(f"{file}\t{text}\n" for file, text in zip(files, expected, strict=True))
+
+
+def test_changes_of_the_generation_apply_in_their_order(captioner: Captioner) -> None:
+    changes = [("/generate/num_beams", 4), ("/generate", {"method": "beam"}), ("/generate/num_beams", 5)]
+    assert changed_generation(captioner.spec, changes) == BeamOptions(num_beams=5)
 
 
 def test_set_and_n_change_the_generation(capfw: Capfw, trained: Path, captioner: Captioner, photos: Path) -> None:
