@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from capfw.core.registry import Registry
+
 # Test files are no package (--import-mode=importlib), so what they share is loaded by its path, once.
 _found = importlib.util.spec_from_file_location("capfw_test_toys", Path(__file__).with_name("toys.py"))
 assert _found is not None
@@ -35,6 +37,12 @@ def made(name="{name}", **changes):
 @pytest.fixture(scope="session")
 def toys() -> ModuleType:
     return _toys
+
+
+@pytest.fixture
+def registry(toys: ModuleType) -> Registry:
+    """A registry of the toys alone."""
+    return Registry([toys.Toys()])
 
 
 @pytest.fixture

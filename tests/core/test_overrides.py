@@ -16,11 +16,6 @@ from capfw.core.spec.document import override
 Toys = ModuleType
 
 
-@pytest.fixture
-def registry(toys: Toys) -> Registry:
-    return Registry([toys.Toys()])
-
-
 def problem_of(registry: Registry, source: dict[str, object], place: str, value: object) -> Problem:
     """The first problem of a spec with this override."""
     with pytest.raises(SpecError) as caught:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import pickle
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,52 +15,21 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
-from transformers import AutoImageProcessor, CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from capfw.core.errors import SpecError
 from capfw.core.protocols import (
     BadCheckpoint,
-    CapfwWarning,
     ComponentError,
     FeatureShape,
     MissingWeights,
 )
 from capfw.plugins.encoders.clip import ClipConfig
 from capfw.plugins.encoders.clip.model import ClipEncoder
-from capfw.plugins.libraries.open_clip import find_clip
+
+from .clip_models import ARCHITECTURE, OPENAI_MEAN, OPENAI_STD, VIT, build, pixels_of, save_clip_model
 
 Travels = Callable[[Any, Image.Image], None]
 Photo = Callable[..., Image.Image]
-
-VIT = {
-    "embed_dim": 24,
-    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
-    "text_cfg": {"context_length": 8, "vocab_size": 20, "width": 16, "heads": 2, "layers": 1},
-}
-ARCHITECTURE = {key: VIT[key] for key in ("embed_dim", "vision_cfg")}
-
-
-OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-
-def build(**options: Any) -> ClipEncoder:
-    """The encoder as the engine has it: built, then frozen."""
-    return ClipEncoder(ClipConfig(**options)).requires_grad_(False)
-
-
-def png(image: Image.Image) -> bytes:
-    written = io.BytesIO()
-    image.save(written, "PNG")
-    return written.getvalue()
-
-
-def pixels_of(encoder: ClipEncoder, photo: Photo) -> torch.Tensor:
-    return torch.stack([encoder.transform(photo(seed=seed)) for seed in range(3)])
-
-
-@pytest.fixture(autouse=True)
-def seeded() -> None:
-    torch.manual_seed(0)
 
 
 @pytest.fixture
@@ -166,29 +133,6 @@ def test_openai_tag_is_quick_gelu(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(white, (1 - torch.tensor(OPENAI_MEAN)) / torch.tensor(OPENAI_STD))
 
 
-def save_clip_model(folder: Path, *, activation: str = "quick_gelu", **processing: Any) -> CLIPModel:
-    """Saves a tiny `CLIPModel` and its image processor, as transformers does."""
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    vision = {
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
-        "layer_norm_eps": 1e-3,
-    }
-    config = CLIPConfig(
-        vision_config=vision | {"image_size": 32, "patch_size": 8, "hidden_act": activation},
-        text_config=sizes | {"vocab_size": 20, "bos_token_id": 1, "eos_token_id": 2},
-        projection_dim=24,
-    )
-    original = CLIPModel(config).eval()
-    for parameter in original.parameters():  # the library's own initialisation leaves biases at zero
-        torch.nn.init.normal_(parameter, std=0.3)
-    original.save_pretrained(folder)
-    CLIPImageProcessor(**({"size": {"shortest_edge": 32}, "crop_size": 32} | processing)).save_pretrained(folder)
-    return original
-
-
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
 def test_transformers_folder(tmp_path: Path, activation: str, photo: Photo) -> None:
     original = save_clip_model(tmp_path, activation=activation)
@@ -204,61 +148,6 @@ def test_transformers_folder(tmp_path: Path, activation: str, photo: Photo) -> N
     torch.testing.assert_close(tokens, expected, rtol=1e-4, atol=1e-4)
 
 
-SIZES = [(500, 374), (374, 500), (640, 427), (427, 640), (333, 500), (500, 375), (1, 1), (3, 70), (32, 32), (31, 33)]
-
-
-@pytest.mark.parametrize(
-    "processing",
-    [
-        {},
-        {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.3, 0.2, 0.25]},
-        {"size": {"shortest_edge": 40}},
-        {"size": {"height": 32, "width": 32}, "do_center_crop": False, "resample": 2},
-    ],
-    ids=["as published", "other statistics", "larger than the crop", "squashed, bilinear"],
-)
-def test_pixels_of_a_transformers_folder_are_its_processors(
-    tmp_path: Path, processing: dict[str, Any], photo: Photo
-) -> None:
-    save_clip_model(tmp_path, **processing)
-    transform, processor = build(weights=str(tmp_path)).transform, AutoImageProcessor.from_pretrained(tmp_path)
-    for size in SIZES:
-        expected = processor(photo(*size), return_tensors="pt")["pixel_values"][0]
-        assert torch.equal(transform(png(photo(*size))), expected), size
-
-
-def test_options_come_before_the_processor_of_a_folder(tmp_path: Path, photo: Photo) -> None:
-    save_clip_model(tmp_path, do_normalize=False)
-    white = build(weights=str(tmp_path), mean=(0, 0, 0), std=(1, 1, 1)).transform(Image.new("RGB", (9, 9), "white"))
-    assert torch.equal(white, torch.ones(3, 32, 32))
-    shifted = build(weights=str(tmp_path), mean=(0.5,) * 3, std=(0.5,) * 3).transform(Image.new("RGB", (9, 9), "black"))
-    assert torch.equal(shifted, -torch.ones(3, 32, 32))
-    save_clip_model(tmp_path)
-    squashed = build(weights=str(tmp_path), resize_mode="squash")
-    expected = CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False)
-    assert torch.equal(squashed.transform(photo()), expected(photo(), return_tensors="pt")["pixel_values"][0])
-    assert squashed.fingerprint() != build(weights=str(tmp_path)).fingerprint()
-    shortest = build(weights=str(tmp_path), resize_mode="shortest")
-    assert torch.equal(shortest.transform(photo()), build(weights=str(tmp_path)).transform(photo()))
-    with pytest.raises(ComponentError, match="cannot resize the longer side") as caught:
-        build(weights=str(tmp_path), resize_mode="longest")
-    assert caught.value.option == "resize_mode"
-
-
-def test_a_processor_for_another_size_is_an_error(tmp_path: Path) -> None:
-    save_clip_model(tmp_path, size={"shortest_edge": 48}, crop_size=48)
-    with pytest.raises(ComponentError, match=r"makes pixels \(3, 48, 48\), but the tower reads \(3, 32, 32\)"):
-        build(weights=str(tmp_path))
-
-
-def test_a_folder_without_a_processor_is_noticed(tmp_path: Path, photo: Photo) -> None:
-    save_clip_model(tmp_path)
-    (tmp_path / "preprocessor_config.json").unlink()
-    with pytest.warns(CapfwWarning, match=r"no preprocessor_config\.json.* Set /encoder/mean, /encoder/std, "):
-        encoder = build(weights=str(tmp_path))
-    assert torch.equal(encoder.transform(photo()), open_clip.image_transform(32, is_train=False)(photo()))
-
-
 def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path, photo: Photo) -> None:
     save_file(original.state_dict(), tmp_path / "open_clip_model.safetensors")
     saved = {"model_cfg": VIT, "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "resize_mode": "squash"}}
@@ -271,25 +160,6 @@ def test_open_clip_folder(original: open_clip.CLIP, tmp_path: Path, photo: Photo
     torch.testing.assert_close(encoder.encode(pixels_of(encoder, photo))[:, 0], expected)
     with pytest.raises(ComponentError, match="states its own architecture"):
         build(model=ARCHITECTURE, weights=str(tmp_path))
-
-
-def test_preprocessing_of_published_weights() -> None:
-    """Even with random or local weights, SigLIP's architecture keeps SigLIP's preprocessing."""
-    siglip = find_clip("ViT-B-16-SigLIP", "random").preprocessing
-    assert (siglip["mean"], siglip["resize_mode"]) == ((0.5, 0.5, 0.5), "squash")
-    encoder = build(model=ARCHITECTURE, weights="random", mean=(0, 0, 0), std=(1, 1, 1), resize_mode="squash")
-    white = encoder.transform(Image.new("RGB", (3, 9), (255, 255, 255)))
-    assert torch.equal(white, torch.ones(3, 32, 32))
-
-
-def test_one_pixel_and_batches(photo: Photo) -> None:
-    encoder = build(model=ARCHITECTURE, weights="random", features="tokens")
-    pixels = torch.stack([encoder.transform(image) for image in (photo(1, 1), photo(1, 70), photo(70, 1))])
-    assert pixels.shape == (3, 3, 32, 32)
-    together = encoder.encode(pixels)
-    alone = torch.cat([encoder.encode(each[None]) for each in pixels])
-    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
-    assert not encoder.training
 
 
 def test_only_the_vision_tower_is_kept(caplog: pytest.LogCaptureFixture) -> None:
@@ -365,65 +235,6 @@ def test_code_in_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(BadCheckpoint, match=r"bomb\.pt"):
         build(model=ARCHITECTURE, weights=str(tmp_path / "bomb.pt"))
     assert not Path("executed").exists()
-
-
-def test_a_line_thinner_than_a_pixel_is_still_an_image(photo: Photo) -> None:
-    """resize_mode "longest": 300 x 3 at 32 pixels would be a third of a pixel high, which open_clip cannot resize to."""
-    encoder = build(model=ARCHITECTURE, weights="random", resize_mode="longest")
-    thin = encoder.transform(Image.new("RGB", (300, 3), "white"))
-    assert thin.shape == (3, 32, 32)
-    assert thin[0, 15:17].max() > thin[0, 0].max()  # white across the middle, padding above
-    plain = photo()
-    as_open_clip = open_clip.image_transform(32, is_train=False, resize_mode="longest")
-    assert torch.equal(encoder.transform(plain), as_open_clip(plain))  # all others as open_clip has them
-
-
-@pytest.mark.parametrize(
-    ("model", "tag", "settled"),
-    [
-        ("ViT-L-14", "laion2b_s32b_b82k", {"mean": OPENAI_MEAN, "std": OPENAI_STD}),
-        ("ViT-H-14", "dfn5b", {"resize_mode": "shortest"}),
-    ],
-)
-def test_weights_that_may_want_other_pixels_are_noticed(
-    model: str, tag: str, settled: dict[str, Any], tmp_path: Path
-) -> None:
-    """Weights published as ViT-L-14 differ in mean and deviation, those as ViT-H-14 in the way to resize."""
-    options = ", ".join(f"/encoder/{name}" for name in settled)
-    notice = f'"{tag}".* Set {options} to the values that these weights were trained with'
-    with torch.device("meta"):  # shapes without numbers: the models are large
-        with pytest.warns(CapfwWarning, match=notice):
-            build(model=model, weights="random")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            build(model=model, weights="random", **settled)
-            build(model="ViT-B-32", weights="random")  # all of its weights agree
-    torch.save({"visual.proj": torch.ones(2)}, tmp_path / "bare.pt")
-    with pytest.warns(CapfwWarning, match=notice), pytest.raises(BadCheckpoint, match="does not fit"):
-        build(model=model, weights=str(tmp_path / "bare.pt"))
-
-
-@pytest.mark.parametrize(
-    ("options", "box"),
-    [
-        ({"model": ARCHITECTURE}, (100, 0, 400, 300)),
-        ({"model": ARCHITECTURE, "resize_mode": "squash"}, (0, 0, 500, 300)),
-        ({"model": ARCHITECTURE, "resize_mode": "longest"}, (0, -100, 500, 400)),
-        ({"size": {"shortest_edge": 40}}, (130, 30, 370, 270)),
-        ({"size": {"height": 32, "width": 32}, "do_center_crop": False}, (0, 0, 500, 300)),
-        ({"size": {"height": 40, "width": 40}}, None),
-    ],
-)
-def test_transform_is_small_and_reports_what_it_keeps(
-    options: dict[str, Any], box: tuple[float, ...] | None, tmp_path: Path, assert_travels: Travels, photo: Photo
-) -> None:
-    if "model" in options:
-        encoder = build(weights="random", **options)
-    else:
-        save_clip_model(tmp_path, **options)
-        encoder = build(weights=str(tmp_path))
-    assert_travels(encoder.transform, photo())
-    assert encoder.transform.box(500, 300) == (None if box is None else pytest.approx(box))
 
 
 @pytest.mark.parametrize("features", ["pooled", "tokens"])
