@@ -14,26 +14,15 @@ from capfw import Captioner, load_spec, run
 from capfw.cli import main
 from capfw.core.registry import Registry
 
+from ..tiny_parts import GPT2, TRANSFORMER, VIT
+
 SPEC = {
     "capfw": 1,
     "data": {"name": "shapes", "num_train": 12, "num_val": 4, "num_test": 4, "image_size": 32},
     "features": {"num_workers": 0, "batch_size": 8},
-    "encoder": {
-        "name": "vit",
-        "weights": "random",
-        "features": "tokens",
-        "architecture": {"image_size": 16, "patch_size": 8, "width": 16, "num_layers": 1, "num_heads": 2},
-    },
-    "mapper": {"name": "transformer", "prefix_length": 2, "num_layers": 1, "num_heads": 2},
-    "decoder": {
-        "name": "gpt2",
-        "weights": "random",
-        "tokenizer": "from-captions",
-        "num_layers": 1,
-        "width": 16,
-        "num_heads": 2,
-        "max_positions": 64,
-    },
+    "encoder": VIT,
+    "mapper": TRANSFORMER,
+    "decoder": GPT2,
     "train": {"epochs": 1, "batch_size": 16, "lr": 0.01},
     "generate": {"method": "greedy", "max_tokens": 12},
     "metrics": [{"name": "rouge-l"}, {"name": "cider"}],
