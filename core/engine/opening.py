@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs, PartialState
@@ -21,6 +24,7 @@ from .observing.observers import Observers
 from .run_directory import RunDirectory
 
 _LAUNCHERS = ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+_GLOO_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ def _accelerator(spec: RunSpec, device: str | torch.device | None) -> Iterator[A
     is_cpu = wanted is not None and wanted.type == "cpu" and not is_initialized() and _is_launched()
     # It holds one precision for the whole process; the trainer itself uses that of each run.
     accelerator = Accelerator(mixed_precision="no", cpu=is_cpu, kwargs_handlers=[patience, unused])
+    if accelerator.num_processes > 1:
+        _let_gloo_finish()
     state = PartialState()  # every part of Accelerate copies the device from here, also in the middle of a run
     own = state.device
     if wanted is not None and accelerator.num_processes == 1:
@@ -129,6 +135,16 @@ def _accelerator(spec: RunSpec, device: str | torch.device | None) -> Iterator[A
         yield accelerator
     finally:
         state.device = own
+
+
+@cache
+def _let_gloo_finish() -> None:
+    """Has the process wait a moment before Python ends.
+
+    A thread of gloo that still holds the tensors of the last collective takes the GIL to free them. When Python is
+    already ending, that aborts the process (pytorch#190489). `destroy_process_group` does not end these threads.
+    """
+    atexit.register(time.sleep, _GLOO_SECONDS)
 
 
 def _is_launched() -> bool:
