@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from capfw import load_spec
+from capfw import Registry, load_spec
+from capfw.core.captions import read_captions
 from capfw.core.engine.build import build_decoder, prepare_assets
 from capfw.core.engine.inputs.captions import Captions
 from capfw.core.engine.model import CaptioningModel
 from capfw.core.protocols import FeatureShape, GreedyOptions, MemorySource, Prefix, Sample
-from capfw.core.scoring import read_references
 
 BATCH_SIZE, PADDED_LENGTH, NUM_STEPS, NUM_IMAGES, REPEATS = 64, 50, 4, 64, 3
 FEATURES = FeatureShape(num_tokens=1, dim=512)
@@ -44,8 +44,8 @@ SPEC: dict[str, Any] = {
 def samples_of(arguments: list[str]) -> list[Sample]:
     """Returns samples with ids and references; the bench needs no images."""
     if arguments:
-        references, _ = read_references(Path(arguments[0]))
-        return [Sample(image_id, MemorySource(b""), captions) for image_id, captions in references.items()]
+        images = read_captions(Path(arguments[0]), Registry.discover()).images
+        return [Sample(image_id, MemorySource(b""), entry.captions) for image_id, entry in images.items()]
     from capfw import load_part
 
     return list(load_part("dataset", {"name": "shapes"}).build().samples("train"))

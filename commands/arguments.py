@@ -19,6 +19,25 @@ Pairs: TypeAlias = tuple[tuple[str, object], ...]
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
 
 
+Columns: TypeAlias = dict[str, list[str]]
+
+
+def column_option(flag: str, name: str, help: str) -> Callable[[FuncT], FuncT]:
+    """The option that names the columns of a table, ROLE=NAME; its value maps each role to its names."""
+    return click.option(flag, name, multiple=True, metavar="ROLE=NAME", callback=_by_role, help=help)
+
+
+def _by_role(_: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> Columns:
+    by_role: Columns = {}
+    for text in texts:
+        role, sign, name = text.partition("=")
+        if not (role and sign and name):
+            what = f'"{text}" is not ROLE=NAME, as in caption=Description.'
+            raise click.BadParameter(what, param_hint=option.opts[0])
+        by_role.setdefault(role, []).append(name)
+    return by_role
+
+
 def _parsed(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> Pairs:
     """Refuses an override without a value before click complains of the value in the next word."""
     if not texts:

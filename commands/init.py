@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import questions
-from .arguments import SET, Pairs, component_names, registry_of
+from .arguments import SET, Columns, Pairs, column_option, component_names, registry_of
 from .interview import Interview, printed_notices
 
 if TYPE_CHECKING:
@@ -32,12 +31,10 @@ OUTPUT = Path("spec.json")
     help="Your captions: CSV, TSV, JSON lines, a JSON list, COCO's or Karpathy's JSON; by default a table that lies in the "
     "folder of the images.",
 )
-@click.option(
+@column_option(
     "--column",
     "columns",
-    multiple=True,
-    metavar="ROLE=NAME",
-    help="Column of the table that holds the file, caption, split or image_id; by default one of a usual name. Repeatable, "
+    "Column of the table that holds the file, caption, split or image_id; by default one of a usual name. Repeatable, "
     "for several columns of captions too.",
 )
 @click.option(
@@ -80,7 +77,7 @@ def init(
     ctx: click.Context,
     images: Path | None,
     captions: Path | None,
-    columns: tuple[str, ...],
+    columns: Columns,
     data: str | None,
     run: Path | None,
     encoder: str | None,
@@ -108,13 +105,12 @@ def init(
     begins_with = TrainedRun.read(run) if run else None
     if begins_with:
         names |= begins_with.names(names, registry)
-    by_role = _by_role(columns)
     is_asking = images is None
     if images is None:
         if not questions.is_terminal():
             raise click.UsageError("--images must be given: there is no terminal to ask for it.")
         images = questions.ask_for_images()
-    wishes = Wishes(images, captions, run_dir or f"runs/{output.stem}", names, overrides, by_role, begins_with)
+    wishes = Wishes(images, captions, run_dir or f"runs/{output.stem}", names, overrides, columns, begins_with)
     flags = {
         "--run-dir": run_dir,
         "--output": None if output == OUTPUT else str(output),
@@ -134,17 +130,6 @@ def init(
     _print_summary(raw, checked, registry, output, begins_with)
     if interview.is_asking:
         _print_command("The same without questions", interview.wishes, flags)
-
-
-def _by_role(columns: Sequence[str]) -> dict[str, list[str]]:
-    """`file=Bild` and two of `caption=...` -> the names of each role."""
-    by_role: dict[str, list[str]] = {}
-    for text in columns:
-        role, sign, name = text.partition("=")
-        if not (role and sign and name):
-            raise click.BadParameter(f'"{text}" is not ROLE=NAME, as in caption=Description.', param_hint="--column")
-        by_role.setdefault(role, []).append(name)
-    return by_role
 
 
 def _print_command(title: str, wishes: Wishes, flags: dict[str, str | None]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import AS_JSON, device_option, print_scores, registry_of
+from .arguments import AS_JSON, Columns, column_option, device_option, print_scores, registry_of
 
 if TYPE_CHECKING:
     from ..core.errors import CapfwError
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     "--references",
     required=True,
     type=click.Path(path_type=Path),
-    help="COCO captions file: annotations, each with an image_id and a caption.",
+    help="File of references, in any of these formats.",
 )
+@click.option("--split", metavar="NAME", help="Use the references of this split of their file: val, test, ...")
+@column_option(
+    "--column", "columns", "The column of the candidates' table that holds file, caption or image_id; may be repeated."
+)
+@column_option("--reference-column", "reference_columns", "The same for the references' table; also for its split.")
 @click.option(
     "--metrics",
     "chosen",
@@ -53,6 +58,9 @@ def score(
     ctx: click.Context,
     candidates: Path | None,
     references: Path,
+    split: str | None,
+    columns: Columns,
+    reference_columns: Columns,
     chosen: str | None,
     allow_missing: bool,
     allow_extra: bool,
@@ -64,27 +72,31 @@ def score(
 ) -> None:
     """Score the captions of any system against references.
 
-    CANDIDATES is a COCO results file, a list of {image_id, caption}.
+    Both files may be COCO's JSON, a table (CSV, TSV, JSON lines) with columns such as file and caption, what `capfw caption
+    --output` wrote, or another format of a data set, such as Karpathy's. Images are matched by id, else by file name.
     """
+    from ..core.captions import read_captions
     from ..core.scoring import choose_parts, score_files, write_document_frequencies
 
     if candidates is None and frequencies is None:
         raise click.UsageError("Missing argument 'CANDIDATES'.")
     if candidates is None and per_image is not None:
         raise click.UsageError("--per-image needs CANDIDATES.")
-    parts = choose_parts(registry_of(ctx), chosen)
+    registry = registry_of(ctx)
+    parts = choose_parts(registry, chosen)
     inputs = {"the candidates": candidates, "the references": references, **_input_files(parts)}
     _require_output(per_image, "--per-image", "the scores per image", inputs)
     _require_output(frequencies, "--write-document-frequencies", "the document frequencies", inputs)
     metrics = [part.build() for part in parts]
+    known = read_captions(references, registry, columns=reference_columns, split=split, flag="--reference-column")
     if frequencies is not None:
-        num_images = write_document_frequencies(frequencies, references, metrics)
+        num_images = write_document_frequencies(frequencies, known, metrics)
         click.echo(f"Document frequencies of {num_images} images: {frequencies}", err=as_json)
     if candidates is None:
         return
     found = score_files(
-        candidates,
-        references,
+        read_captions(candidates, registry, columns=columns),
+        known,
         metrics,
         allow_missing=allow_missing,
         allow_extra=allow_extra,

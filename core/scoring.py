@@ -1,25 +1,21 @@
-"""Scores the captions of any system from files: COCO results against COCO captions. It needs no run and no torch."""
+"""Scores the captions of any system from files. It needs no run and no torch."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import unicodedata
 import warnings
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError, listed
+from .captions import NUM_SHOWN, CaptionFile, count_of, matched, read_captions
+from .errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError, listed, suggestion
 from .protocols import Captioned, ComponentConfig, CountsDocuments, ImageId, Metric, MetricConfig, Scores, narrowed
 from .registry import Registry
 from .spec import Part, load_part
-
-References = dict[ImageId, tuple[str, ...]]
-_NUM_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ def choose_parts(registry: Registry, chosen: str | None = None) -> list[Part]:
     return _parts(sections, registry)
 
 
-def write_document_frequencies(file: Path, references: Path, metrics: Sequence[Metric]) -> int:
+def write_document_frequencies(file: Path, references: CaptionFile, metrics: Sequence[Metric]) -> int:
     """Counts the references of every image of a file for the first metric that weighs words by their frequency.
 
     The origin of the counts is the name of the file and its SHA-256. Returns the number of images. Raises `DataError`
@@ -80,13 +76,13 @@ def write_document_frequencies(file: Path, references: Path, metrics: Sequence[M
         raise DataError(
             what, where=option, fix="Leave out --metrics, or add a metric that does; `capfw plugins` lists them."
         )
-    known, digest = read_references(references)
+    origin = f"{references.path.name}, SHA-256 {references.sha256}"
     try:
-        counting.write_document_frequencies(file, known, origin=f"{references.name}, SHA-256 {digest}")
+        counting.write_document_frequencies(file, references.every(), origin=origin)
     except OSError as err:
         what = f"cannot be written: {err.strerror or err}."
         raise DataError(what, where=str(file), fix=f"Name a file in a folder that exists: {option} FILE.") from err
-    return len(known)
+    return len(references.images)
 
 
 def _default_config(config: type[ComponentConfig]) -> ComponentConfig | None:
@@ -118,16 +114,21 @@ def _parts(sections: Sequence[object], registry: Registry) -> list[Part]:
 
 
 def score_files(
-    candidates: Path | str,
-    references: Path | str,
+    candidates: CaptionFile | Path | str,
+    references: CaptionFile | Path | str,
     metrics: Sequence[Metric],
     *,
+    registry: Registry | None = None,
     allow_missing: bool = False,
     allow_extra: bool = False,
     allow_duplicates: bool = False,
     around: Callable[[Metric], AbstractContextManager[object]] = nullcontext,
 ) -> FileScores:
     """Scores the captions in file `candidates` against those in file `references`.
+
+    `read_captions` says which formats it reads; call it for a table with columns of unusual names, and for one split of a
+    file. `registry` holds the data sets that read them, by default those of all installed plugins. Images are matched by
+    id, then by file name (`matched`).
 
     An image with references but no candidate is an error; with `allow_missing` it is left out with a notice. The same
     holds for a candidate without references and `allow_extra`. If an image has several candidates, `allow_duplicates`
@@ -136,31 +137,29 @@ def score_files(
 
     Raises `DataError`, naming the file and the first image ids at fault.
     """
-    candidates, references = Path(candidates), Path(references)
-    captions, captions_digest, duplicates = read_candidates(candidates, allow_duplicates=allow_duplicates)
-    known, known_digest = read_references(references)
+    candidates, references = (_read(file, registry) for file in (candidates, references))
+    notice = _first_of_several(candidates, allow_duplicates)
+    found_by_id, notices = matched(candidates, references)
+    known, captions = references.every(), found_by_id.best()
     shared = [i for i in known if i in captions]
-    if not shared and not {str(i) for i in known} & {str(i) for i in captions}:
-        raise _unrelated(list(captions), list(known), candidates, references)
+    if not shared:
+        raise _unrelated(candidates, references)
     missing = [i for i in known if i not in captions]
     extra = [i for i in captions if i not in known]
     if missing and not allow_missing:
-        raise _unpaired(missing, "no candidate", candidates, "allow_missing", extra)
+        raise _unpaired(missing, "no candidate", candidates, "allow_missing")
     if extra and not allow_extra:
-        raise _unpaired(extra, "no references", references, "allow_extra", missing)
+        raise _unpaired(extra, "no references", references, "allow_extra")
     left_out = ((missing, "no candidate"), (extra, "no references"))
-    notices = [f"Left out: {_count(ids)} with {what}." for ids, what in left_out if ids]
-    if duplicates:
-        notices.append(
-            f"Scored only the first of several candidates for {_count(duplicates)}: {listed(duplicates, _NUM_SHOWN)}."
-        )
+    notices += [f"Left out: {count_of(ids)} with {what}." for ids, what in left_out if ids]
+    notices += [notice] if notice else []
     captioned = Captioned({i: captions[i] for i in shared}, {i: known[i] for i in shared})
     found = apply_metrics(metrics, captioned, around=around)
     signature = {
         "num_images": len(shared),
         "num_left_out": len(known.keys() ^ captions.keys()),
-        "candidates": {"file": candidates.name, "sha256": captions_digest},
-        "references": {"file": references.name, "sha256": known_digest},
+        "candidates": {"file": candidates.path.name, "sha256": candidates.sha256},
+        "references": {"file": references.path.name, "sha256": references.sha256},
         "metrics": [{**m.signature(), **d} for m, d in zip(metrics, found.details, strict=True)],
     }
     return FileScores(found.corpus, found.per_image, signature, (*notices, *found.notices))
@@ -222,7 +221,7 @@ def _notices_of(candidates: Mapping[ImageId, str]) -> list[str]:
         return []
     return [
         f"Found no word in {len(wordless)} of {len(candidates)} candidates (empty, or only white space and punctuation): "
-        f"{listed(wordless, _NUM_SHOWN)}. They are scored unchanged."
+        f"{listed(wordless, NUM_SHOWN)}. They are scored unchanged."
     ]
 
 
@@ -238,78 +237,35 @@ def _apply(metric: Metric, captioned: Captioned) -> Scores:
         ) from err
 
 
-def read_candidates(file: Path, *, allow_duplicates: bool = False) -> tuple[dict[ImageId, str], str, Sequence[ImageId]]:
-    """Reads a COCO results file, `[{"image_id": ..., "caption": ...}, ...]`.
-
-    Returns the caption of each image id, the file's SHA-256, and the ids with several captions, of which the first counts.
-    Raises `DataError` for another format, and for such ids unless `allow_duplicates`.
-    """
-    content, digest = _read_json(file)
-    entries = _entries(content, file, "a COCO results file, a list of {image_id, caption}")
-    repeated = [i for i, count in Counter(image_id for image_id, _ in entries).items() if count > 1]
-    if repeated and not allow_duplicates:
-        raise DataError(
-            f"{_count(repeated)} with more than one caption: {listed(repeated, _NUM_SHOWN)}.",
-            where=str(file),
-            fix="Keep one candidate per image, or use only the first: allow_duplicates=True, on the command line "
-            "--allow-duplicates.",
-        )
-    return dict(reversed(entries)), digest, repeated
+def _read(file: CaptionFile | Path | str, registry: Registry | None) -> CaptionFile:
+    return file if isinstance(file, CaptionFile) else read_captions(Path(file), registry or Registry.discover())
 
 
-def read_references(file: Path) -> tuple[References, str]:
-    """The references of each image id in a COCO captions file (`annotations`, one entry per caption), and its SHA-256.
-
-    Images without a caption are left out. Raises `DataError` for another format.
-    """
-    content, digest = _read_json(file)
-    annotations = content.get("annotations") if isinstance(content, dict) else None
-    grouped: dict[ImageId, list[str]] = {}
-    for image_id, caption in _entries(annotations, file, 'a COCO captions file, with a list "annotations"'):
-        grouped.setdefault(image_id, []).append(caption)
-    return {image_id: tuple(captions) for image_id, captions in grouped.items()}, digest
+def _unrelated(candidates: CaptionFile, references: CaptionFile) -> DataError:
+    here, there = (listed(list(each.images), NUM_SHOWN) for each in (candidates, references))
+    fix = f"Use the same image ids, or file names, in both files: here {here}; there {there}."
+    what = f"no image of this file has references in {references.path}."
+    return DataError(what, where=str(candidates.path), fix=fix)
 
 
-def _read_json(file: Path) -> tuple[object, str]:
-    try:
-        data = file.read_bytes()
-    except OSError as err:
-        raise DataError(f"cannot read the file: {err.strerror or err}", where=str(file)) from err
-    try:
-        return json.loads(data), hashlib.sha256(data).hexdigest()
-    except (ValueError, RecursionError) as err:
-        fix = 'Use COCO\'s formats: candidates [{"image_id": ..., "caption": ...}, ...], references '
-        fix += '{"annotations": [{"image_id": ..., "caption": ...}, ...]}.'
-        raise DataError(f"this is not JSON: {err}", where=str(file), fix=fix) from err
-
-
-def _entries(content: object, file: Path, wanted: str) -> list[tuple[ImageId, str]]:
-    if not isinstance(content, list) or not content:
-        raise DataError(f"this is not {wanted}, or it is empty.", where=str(file))
-    entries: list[tuple[ImageId, str]] = []
-    for place, entry in enumerate(content):
-        image_id, caption = (entry.get("image_id"), entry.get("caption")) if isinstance(entry, dict) else (None, None)
-        if not isinstance(image_id, int | str) or isinstance(image_id, bool) or not isinstance(caption, str):
-            raise DataError(
-                "an entry needs an image_id (number or text) and a caption (text).", where=f"{file}, entry {place}"
-            )
-        entries.append((image_id, caption))
-    return entries
-
-
-def _unrelated(captions: Sequence[ImageId], known: Sequence[ImageId], candidates: Path, references: Path) -> DataError:
-    here, there = listed(captions, _NUM_SHOWN), listed(known, _NUM_SHOWN)
-    fix = f"Use the same image ids in both files: here {here}; there {there}."
-    return DataError(f"no image of this file has references in {references}.", where=str(candidates), fix=fix)
-
-
-def _unpaired(ids: Sequence[ImageId], what: str, file: Path, option: str, others: Sequence[ImageId]) -> DataError:
+def _unpaired(ids: Sequence[ImageId], what: str, file: CaptionFile, option: str) -> DataError:
     flag = "--" + option.replace("_", "-")
     fix = f"Complete the file, or leave these images out: {option}=True, on the command line {flag}."
-    if {str(i) for i in ids} & {str(i) for i in others}:
-        fix = "Use one type of id: some ids are text in one file and numbers in the other."
-    return DataError(f"{_count(ids)} with {what}: {listed(ids, _NUM_SHOWN)}.", where=str(file), fix=fix)
+    if close := suggestion(str(ids[0]), map(str, file.images)):
+        fix = f"For {ids[0]}: {close}\n{fix}"
+    return DataError(f"{count_of(ids)} with {what}: {listed(ids, NUM_SHOWN)}.", where=str(file.path), fix=fix)
 
 
-def _count(ids: Collection[ImageId]) -> str:
-    return f"{len(ids)} image{'s' * (len(ids) != 1)}"
+def _first_of_several(candidates: CaptionFile, allow_duplicates: bool) -> str | None:
+    """The notice that only the first of several candidates counts. Raises `DataError` unless that is allowed."""
+    repeated = [i for i, entry in candidates.images.items() if len(entry.captions) > 1]
+    if not repeated:
+        return None
+    if allow_duplicates:
+        return f"Scored only the first of several candidates for {count_of(repeated)}: {listed(repeated, NUM_SHOWN)}."
+    raise DataError(
+        f"{count_of(repeated)} with more than one caption: {listed(repeated, NUM_SHOWN)}.",
+        where=str(candidates.path),
+        fix="Keep one candidate per image, or use only the first: allow_duplicates=True, on the command line "
+        "--allow-duplicates.",
+    )

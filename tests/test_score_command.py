@@ -80,6 +80,23 @@ def test_the_command_refuses_what_does_not_pair_up_unless_told(tmp_path: Path) -
     assert "Scored only the first of several candidates for 1 image: 1." in scored.stderr
 
 
+def test_the_command_scores_tables_by_their_columns_and_one_split(tmp_path: Path) -> None:
+    (tmp_path / "made.csv").write_text("file;prediction\nphotos/1.jpg;a red dog\nphotos/2.jpg;a cat\n")
+    rows = ["1.jpg\ta red dog\ttest", "2.jpg\ta black cat\tTest", "3.jpg\ta bird\ttrain"]
+    (tmp_path / "known.tsv").write_text("\n".join(["Bild\tcaption\tsplit", *rows]))
+    arguments = [tmp_path / "made.csv", "--references", tmp_path / "known.tsv", "--metrics", "rouge-l", "--json"]
+    refused = capfw("score", *arguments)
+    assert (refused.exit_code, "Name yours: --reference-column file=NAME" in refused.stderr) == (2, True)
+    arguments += ["--reference-column", "file=Bild", "--column", "caption=prediction"]
+    refused = capfw("score", *arguments)
+    assert "1 image with no candidate: 3.jpg." in refused.stderr
+    scored = capfw("score", *arguments, "--split", "test")
+    assert scored.exit_code == 0, scored.output
+    assert json.loads(scored.stdout)["signature"]["num_images"] == 2
+    assert "Matched 2 images by file name, such as photos/1.jpg with 1.jpg." in scored.stderr
+    assert "is not ROLE=NAME" in capfw("score", *arguments, "--column", "file").stderr
+
+
 def test_the_command_chooses_metrics_by_name_or_with_options(tmp_path: Path) -> None:
     references = captions_file(tmp_path, [(1, "a red dog"), (2, "a cat")])
     files = [results(tmp_path, [(1, "a dog"), (2, "a cat")]), "--references", references]

@@ -80,6 +80,7 @@ from .published import Call, HubWeights, PublishedWeights, WeightsFile, fetch_we
 from .shapes import (
     Batch,
     Captioned,
+    CaptionEntry,
     FeatureKind,
     FeatureShape,
     Generated,
@@ -92,10 +93,12 @@ from .shapes import (
 )
 from .shares import Shares
 from .sources import FileSource, MemorySource, Source
+from .splits import SPLITS, split_of
 
 __all__ = [
     "API_VERSION",
     "KINDS",
+    "SPLITS",
     "AverageBeamOptions",
     "BadCheckpoint",
     "Batch",
@@ -105,6 +108,7 @@ __all__ = [
     "CaptionModel",
     "CapfwError",
     "CapfwWarning",
+    "CaptionEntry",
     "Captioned",
     "CentreSquare",
     "ColumnQuestion",
@@ -193,6 +197,7 @@ __all__ = [
     "read_json",
     "read_weights",
     "require_layout",
+    "split_of",
     "suggestion",
     "thumbnail",
     "unreadable_reason",

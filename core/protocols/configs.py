@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from pydantic import JsonValue
 
 from ..options import Options
-from .shapes import FeatureKind
+from .shapes import CaptionEntry, FeatureKind
 
 _Config = TypeVar("_Config", bound="ComponentConfig")
 
@@ -74,6 +74,16 @@ class DatasetConfig(ComponentConfig):
 
         Returns None when the file has another format. Raises `UnclearColumns` when only the user knows the columns. A
         `CapfwWarning` becomes a notice. `capfw init` calls this on every data set, and writes the options that are set.
+        """
+        return None
+
+    @classmethod
+    def captions_of(cls, file: Path, *, columns: Mapping[str, Sequence[str]]) -> Sequence[CaptionEntry] | None:
+        """The captions of each image in a file of this data set's format, each image once, without the images themselves.
+
+        `capfw score` calls this on every data set for a file of candidates or references that is not in COCO's format.
+        `columns` is as in `for_files`. An image without a caption is left out. Returns None when the file has another
+        format. Raises `UnclearColumns` when only the user knows the columns, and `DataError` for wrong entries.
         """
         return None
 

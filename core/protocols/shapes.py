@@ -121,6 +121,16 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class CaptionEntry:
+    """The captions of one image in a file. `file_name` and `split` are empty where the file does not name them."""
+
+    image_id: ImageId
+    captions: tuple[str, ...]
+    file_name: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
 class Captioned:
     """The input of a metric: one candidate and the references of every image, as raw text, under the same ids.
 

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from ..errors import DataError
 from .configs import ComponentConfig
 from .shapes import ImageId
+from .splits import SPLITS
 
 
 class Shares(ComponentConfig):
@@ -45,4 +46,4 @@ class Shares(ComponentConfig):
             fix = "Set /data/shares/test to 0, and /data/shares/val too for a single image."
             raise DataError(what, where=where, fix=fix)
         split_of = {i: "test" if n < end_test else "val" if n < end_val else "train" for n, i in enumerate(ranked)}
-        return {split: [i for i in image_ids if split_of[i] == split] for split in ("train", "val", "test")}
+        return {split: [i for i in image_ids if split_of[i] == split] for split in SPLITS}

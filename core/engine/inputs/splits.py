@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ...errors import DataError
-from ...protocols import Dataset, ImageId, Sample
+from ...protocols import SPLITS, Dataset, ImageId, Sample
 from ..build import build_dataset, collected_warnings
 from ..opening import Run
-
-SPLITS = ("train", "val", "test")
 
 
 def read_splits(run: Run) -> dict[str, Sequence[Sample]]:

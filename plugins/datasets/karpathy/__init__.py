@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from ....core.protocols import Component, DataError, DatasetConfig, InputFile, InputFolder, hookimpl, read_json
+from ....core.protocols import (
+    CaptionEntry,
+    Component,
+    DataError,
+    DatasetConfig,
+    InputFile,
+    InputFolder,
+    hookimpl,
+    read_json,
+)
 
 
 class KarpathyConfig(DatasetConfig):
@@ -34,16 +43,31 @@ class KarpathyConfig(DatasetConfig):
         """Returns the options for a file in Karpathy's format, else None; the first image decides `subfolders`."""
         if captions is None or columns:  # not in a folder, and a table
             return None
-        try:
-            content = read_json(captions)
-        except DataError:
-            return None
-        entries = content.get("images") if isinstance(content, dict) else None
-        first = entries[0] if isinstance(entries, list) and entries else None
-        if not isinstance(first, dict) or not {"filename", "split", "sentences"} <= first.keys():
+        first = _first_image(captions)
+        if first is None:
             return None
         is_by_split = (images / str(first["split"]) / str(first["filename"])).is_file()
         return cls(captions=captions, images=images, **({"subfolders": "split"} if is_by_split else {}))
+
+    @classmethod
+    def captions_of(cls, file: Path, *, columns: Mapping[str, Sequence[str]]) -> Sequence[CaptionEntry] | None:
+        """Returns the captions of a file in Karpathy's format, else None."""
+        if columns or _first_image(file) is None:
+            return None
+        from .model import read_entries
+
+        return [CaptionEntry(each.image_id, each.captions, each.filename, each.split) for each in read_entries(file)]
+
+
+def _first_image(file: Path) -> dict[str, Any] | None:
+    """Returns the entry of the first image of a file in Karpathy's format, else None."""
+    try:
+        content = read_json(file)
+    except DataError:
+        return None
+    entries = content.get("images") if isinstance(content, dict) else None
+    first = entries[0] if isinstance(entries, list) and entries else None
+    return first if isinstance(first, dict) and {"filename", "split", "sentences"} <= first.keys() else None
 
 
 def _write_example(folder: Path) -> KarpathyConfig:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ....core.protocols import (
+    SPLITS,
     DataError,
     FileSource,
     ImageId,
@@ -20,13 +21,12 @@ from ....core.protocols import (
 )
 from . import KarpathyConfig
 
-_SPLITS = ("train", "val", "test")
 _FIX = 'The format is {"images": [{"filename", "imgid" or "cocoid", "split", "sentences": [{"raw"}]}]}.'
 _NUM_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """The entry of one image in the file; `split` may be "restval"."""
 
     image_id: ImageId
@@ -44,10 +44,10 @@ class KarpathyDataset:
     """
 
     def __init__(self, config: KarpathyConfig) -> None:
-        entries = _read(config.captions)
-        splits = {"restval": "train" if config.restval == "train" else None, **{split: split for split in _SPLITS}}
+        entries = read_entries(config.captions)
+        splits = {"restval": "train" if config.restval == "train" else None, **{split: split for split in SPLITS}}
         by_split = {
-            split: [entry for entry in entries if splits[entry.split] == split][: config.limit] for split in _SPLITS
+            split: [entry for entry in entries if splits[entry.split] == split][: config.limit] for split in SPLITS
         }
         _require_files([entry for chosen in by_split.values() for entry in chosen], config)
         self._samples = {
@@ -70,7 +70,8 @@ class KarpathyDataset:
         return self._samples[split]
 
 
-def _read(file: Path) -> list[_Entry]:
+def read_entries(file: Path) -> list[Entry]:
+    """Returns the entry of every image. Raises `DataError` with each that is at fault."""
     content = read_json(file)
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list) or not images:
@@ -82,7 +83,7 @@ def _read(file: Path) -> list[_Entry]:
     if wrong:
         raise _listed(f"entries are not in Karpathy's format ({len(wrong)})", wrong, file, _FIX)
     entries = [
-        _Entry(
+        Entry(
             image[id_key],
             image["filename"],
             image.get("filepath", ""),
@@ -110,7 +111,7 @@ def _problem(image: Any, id_key: str) -> str:
         return f"`{id_key}` must be a number or a string"
     if not isinstance(image.get("filename"), str) or not isinstance(image.get("filepath", ""), str):
         return "`filename` and `filepath` must be strings"
-    if image.get("split") not in (*_SPLITS, "restval"):
+    if image.get("split") not in (*SPLITS, "restval"):
         return f"split {image.get('split')!r} is not train, restval, val or test"
     sentences = image.get("sentences")
     if not isinstance(sentences, list) or not sentences:
@@ -121,12 +122,12 @@ def _problem(image: Any, id_key: str) -> str:
     return ""
 
 
-def _place(entry: _Entry, subfolders: Literal["filepath", "split"]) -> str:
+def _place(entry: Entry, subfolders: Literal["filepath", "split"]) -> str:
     folder = entry.split if subfolders == "split" else entry.filepath
     return f"{folder}/{entry.filename}" if folder else entry.filename
 
 
-def _require_files(entries: Sequence[_Entry], config: KarpathyConfig) -> None:
+def _require_files(entries: Sequence[Entry], config: KarpathyConfig) -> None:
     names = [_place(entry, config.subfolders) for entry in entries]
     missing = missing_files(config.images, names)
     if not missing:

@@ -12,7 +12,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ....core.protocols import Component, ComponentConfig, DatasetConfig, InputFile, InputFolder, Shares, hookimpl
+from ....core.protocols import (
+    CaptionEntry,
+    Component,
+    ComponentConfig,
+    DatasetConfig,
+    InputFile,
+    InputFolder,
+    Shares,
+    hookimpl,
+)
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -87,6 +96,13 @@ class CsvConfig(TableConfig):
         options = csv_options(images, captions, columns)
         return None if options is None else cls(images=images, **options)
 
+    @classmethod
+    def captions_of(cls, file: Path, *, columns: Mapping[str, Sequence[str]]) -> Sequence[CaptionEntry] | None:
+        """Returns the captions of a table whose first line has a delimiter, else None; finds columns by usual names."""
+        from .captions import csv_captions
+
+        return csv_captions(file, columns)
+
 
 class JsonlConfig(TableConfig):
     """Options of data set "jsonl": lines `{"file": ..., "caption": ...}`, or with a list "captions"; or one JSON list."""
@@ -98,6 +114,13 @@ class JsonlConfig(TableConfig):
 
         options = json_options(images, captions, columns)
         return None if options is None else cls(images=images, **options)
+
+    @classmethod
+    def captions_of(cls, file: Path, *, columns: Mapping[str, Sequence[str]]) -> Sequence[CaptionEntry] | None:
+        """Returns the captions of a file that begins with an object, alone or in a list, else None; finds usual keys."""
+        from .captions import json_captions
+
+        return json_captions(file, columns)
 
 
 def _example_images(folder: Path) -> list[str]:

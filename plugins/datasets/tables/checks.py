@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ....core.protocols import ImageId, listed
+from ....core.protocols import ImageId, listed, split_of
 from .file_names import Found, NameInTable, find_files, folder_beside
 from .rows import Problem, Row
-from .splits import fault_of_split, split_of
+from .splits import fault_of_split
 
 Tables = Mapping[str | None, Sequence[Row | Problem]]  # by the split of the table; None for a table of all splits
 _NUM_EXAMPLES = 3

@@ -10,8 +10,7 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path
 
-from ....core.protocols import CapfwWarning, DataError
-from .splits import SPLITS, split_of
+from ....core.protocols import SPLITS, CapfwWarning, DataError, split_of
 
 _NAME = "metadata"  # Hugging Face's
 

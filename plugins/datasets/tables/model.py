@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ....core.protocols import (
+    SPLITS,
     CapfwWarning,
     DataError,
     FileSource,
@@ -20,7 +21,7 @@ from .checks import Tables, check, image_id_of
 from .csv_rows import read_csv
 from .json_rows import read_jsonl
 from .rows import NOT_UTF8, Problem
-from .splits import SPLITS, folder_split
+from .splits import folder_split
 
 _NUM_SHOWN = 20
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ....core.protocols import CapfwWarning, ColumnQuestion, Shares, UnclearColumns
+from ....core.protocols import CapfwWarning, Shares
 from .checks import Tables, check, faults_of_splits
 from .csv_rows import read_csv
 from .json_rows import read_jsonl
 from .layout import has_split_folders, tables_in
-from .recognition import ROLES, Recognized, recognize_csv, recognize_json
+from .recognition import Recognized, recognize_csv, recognize_json, unclear_columns
 from .rows import Problem, Row
 from .splits import folder_split
 
@@ -54,7 +54,7 @@ def _options(
     rows = {split: list(read(table)) for split, table in tables.items()}
     first = next(iter(tables.values()))
     if recognized.unclear:
-        raise _unclear(first, recognized, faults_of_splits(rows))
+        raise unclear_columns(first, recognized, faults_of_splits(rows).values())
     captions = [name for name in recognized.header if name in recognized.columns.captions]
     if len(captions) > 1:
         what = f"{first}: the captions of {len(captions)} columns are taken together: {', '.join(captions)}."
@@ -80,19 +80,3 @@ def _is_divided(tables: Tables, images: Path) -> bool:
     good, _, _ = check(tables, images)
     splits = {folder_split(row.file or "") for row in good}
     return len(splits) > 1 and None not in splits
-
-
-def _unclear(table: Path, recognized: Recognized, faults_of_splits: Mapping[str, str]) -> UnclearColumns:
-    columns = {name: recognized.examples.get(name, "") for name in recognized.header}
-    lines = [f"no column is called as {ROLES[role]} usually are" for role in recognized.unclear]
-    lines += faults_of_splits.values()
-    flags = " ".join(f"--column {role}=NAME" for role in recognized.unclear)
-    fix = f"The columns are {', '.join(columns)}.\nName yours: {flags}"
-    fix += " (once for each column of captions)." if "caption" in recognized.unclear else "."
-    return UnclearColumns(
-        "; ".join(lines) + ".",
-        where=str(table),
-        fix=fix,
-        columns=columns,
-        questions=[ColumnQuestion(role, ROLES[role], takes_several=role == "caption") for role in recognized.unclear],
-    )

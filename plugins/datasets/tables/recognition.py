@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ....core.protocols import DataError, suggestion
+from ....core.protocols import ColumnQuestion, DataError, UnclearColumns, suggestion
 from . import Columns
 from .csv_rows import cells_of, header_of
 from .json_rows import SEVERAL, entries_of, keys_of
@@ -87,7 +87,9 @@ def recognize_json(table: Path, named: Mapping[str, Sequence[str]] | None = None
         return None
     rest = entries_of(table)
     first = next(rest, None)
-    if first is None or isinstance(first, Problem) or not isinstance(first[1], dict) or "images" in first[1]:
+    if first is None or isinstance(first, Problem) or not isinstance(first[1], dict):
+        return None
+    if not first[1] or "images" in first[1]:
         return None
     entries = [first, *rest]
     examples: dict[str, str] = {}
@@ -95,6 +97,23 @@ def recognize_json(table: Path, named: Mapping[str, Sequence[str]] | None = None
         if not isinstance(each, Problem) and isinstance(each[1], dict):
             examples = {key: str(value) for key, value in each[1].items() if value} | examples
     return _recognized(table, keys_of(entries), named or {}, examples, ",", list_key=SEVERAL)
+
+
+def unclear_columns(table: Path, recognized: Recognized, faults: Iterable[str] = ()) -> UnclearColumns:
+    """Returns the error of a table whose unclear columns only the user knows, with other faults of the table."""
+    columns = {name: recognized.examples.get(name, "") for name in recognized.header}
+    lines = [f"no column is called as {ROLES[role]} usually are" for role in recognized.unclear]
+    lines += faults
+    flags = " ".join(f"--column {role}=NAME" for role in recognized.unclear)
+    fix = f"The columns are {', '.join(columns)}.\nName yours: {flags}"
+    fix += " (once for each column of captions)." if "caption" in recognized.unclear else "."
+    return UnclearColumns(
+        "; ".join(lines) + ".",
+        where=str(table),
+        fix=fix,
+        columns=columns,
+        questions=[ColumnQuestion(role, ROLES[role], takes_several=role == "caption") for role in recognized.unclear],
+    )
 
 
 def _delimiter_of(table: Path, named: Mapping[str, Sequence[str]]) -> str | None:

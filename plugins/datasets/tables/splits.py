@@ -1,22 +1,12 @@
-"""Understands the names that people give to the splits, in a column, as folders and as files."""
+"""Understands the names of splits in the rows of a table and as folders."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-SPLITS = ("train", "val", "test")
+from ....core.protocols import split_of
+
 _UNSURE = ("eval", "evaluation")  # the validation split for most people, the test split for some
-_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev", "development", *_UNSURE),
-    "test": ("test", "testing"),
-}
-_SPLIT_OF = {name: split for split, names in _NAMES.items() for name in names}
-
-
-def split_of(name: str) -> str | None:
-    """Returns train, val or test for one of their usual names in upper or lower case; None for any other name."""
-    return _SPLIT_OF.get(name.strip().lower())
 
 
 def folder_split(file: str) -> str | None:
