@@ -23,7 +23,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 
 from ..errors import RequestError, suggestion
-from ..protocols import Encoder, Objective, RunEnded, RunStarted, Sample
+from ..protocols import Encoder, Objective, RunEnded, RunStarted, Sample, split_of
 from ..registry import Registry
 from ..spec import Overrides, RunSpec, load_spec, pairs_of
 from .assembling import assemble, fetch_parts, fingerprints_of, loaded_best
@@ -238,11 +238,7 @@ def evaluate_run(
         require_writable(results)
         run.directory.report_changed_code(run.code, run.observers.warn)
         splits = read_splits(run)
-        split = split or final_split(splits)
-        if split is None or split not in splits:
-            raise RequestError(
-                f"the data set has no split {split}.", where="--split", fix=f"Choose one of {', '.join(splits)}."
-            )
+        split = _chosen(split, splits)
         fetch_parts(run, "evaluate")
         metrics = build_metrics(spec.metrics)
         encoder, model = assemble(run, splits)
@@ -255,6 +251,16 @@ def evaluate_run(
         if run.is_main:
             evaluation.write(results)
     return evaluation
+
+
+def _chosen(split: str | None, splits: Mapping[str, object]) -> str:
+    """The split of this usual name, by default the final one. Raises `RequestError` where the data set lacks it."""
+    chosen = final_split(splits) if split is None else split if split in splits else split_of(split)
+    if chosen is None or chosen not in splits:
+        raise RequestError(
+            f"the data set has no split {split}.", where="--split", fix=f"Choose one of {', '.join(splits)}."
+        )
+    return chosen
 
 
 def _output(run_dir: Path, places: Sequence[str], output: Path | str | None) -> Path:

@@ -38,6 +38,15 @@ def test_changed_options_never_overwrite_the_results_of_the_run(
     assert {file: file.read_bytes() for file in kept} == kept
 
 
+def test_a_split_goes_by_any_usual_name(tiny: Write, registry: Registry) -> None:
+    run_dir = run(load_spec(tiny(train={"max_steps": 1}), registry=registry), registry=registry).run_dir
+    assert evaluate_run(run_dir, "validation", registry=registry).split == "val"
+    for name in ("holdout", ""):
+        with pytest.raises(RequestError, match=f"the data set has no split {name}") as caught:
+            evaluate_run(run_dir, name, registry=registry)
+        assert "Choose one of train, val, test." in str(caught.value)
+
+
 def test_a_run_reports_candidates_without_a_word(tiny: Write, registry: Registry, tmp_path: Path) -> None:
     for number in range(4):
         Image.new("RGB", (20, 20), (60 * number, 0, 0)).save(tmp_path / f"{number}.png")
