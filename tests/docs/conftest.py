@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from capfw import load_part, load_spec, run
 from capfw.core.conformance.surroundings import one_thread
+from capfw.core.protocols import Sample
 from capfw.core.registry import Registry
 
 from .foreign import write_foreign_files
@@ -63,6 +64,21 @@ def _write_photos(folder: Path) -> None:
     (folder / "captions.csv").write_text("\n".join(["file,caption", *table]), encoding="utf-8")
     candidates = [{"image_id": number, "caption": "a red circle above a blue square"} for number in photos]
     (folder / "candidates.json").write_text(json.dumps(candidates), encoding="utf-8")
+    _write_tables_of_another_system(folder, photos)
+
+
+def _write_tables_of_another_system(folder: Path, photos: Mapping[int, Sample]) -> None:
+    """Writes candidates in a table, and the same references in a table and in Karpathy's format."""
+    made = [f"{number}.png,a red circle above a blue square" for number in photos]
+    (folder / "candidates.csv").write_text("\n".join(["file,prediction", *made]), encoding="utf-8")
+    (folder / "made.csv").write_text("\n".join(["file,caption", *made]), encoding="utf-8")
+    known = [f"{number}.png\t{text}" for number, photo in photos.items() for text in photo.references]
+    (folder / "captions.tsv").write_text("\n".join(["file\tcaption", *known]), encoding="utf-8")
+    images = [
+        {"imgid": n, "filename": f"{n}.png", "split": "test", "sentences": [{"raw": text} for text in photo.references]}
+        for n, photo in photos.items()
+    ]
+    (folder / "dataset_flickr8k.json").write_text(json.dumps({"images": images}), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
