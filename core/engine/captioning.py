@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CapfwError, RequestError
-from ..protocols import GenerateOptions, Source
+from ..protocols import GenerateOptions, Source, changed_options
 from ..protocols.generation import SHARED_OPTIONS
 from ..registry import Registry
 from ..spec import Overrides, RunSpec, load_spec, pairs_of
@@ -65,45 +65,37 @@ def changed_generation(
 ) -> GenerateOptions:
     """The spec's options of generation with `overrides` (JSON pointers), and with `num_captions` captions per image.
 
-    Another method keeps only the options that all methods have. Raises `RequestError` for pointers outside /generate and
-    for several captions by greedy search, and `SpecError` for wrong values.
+    Another method keeps only the options that all methods have. `num_captions` changes the method and the beams as
+    `changed_options` does. Raises `RequestError` for pointers outside /generate, and `SpecError` for wrong values.
     """
     changes = pairs_of(overrides)
     for place, _ in changes:
         if place != "/generate" and not place.startswith("/generate/"):
             fix = "Change /generate/...; for anything else train another run."
             raise RequestError(f"{place} cannot change when a run captions.", where="--set (overrides)", fix=fix)
-    raw = spec.to_json()
+    raw, given = spec.to_json(), _given(changes)
     before = dict(spec.generate.model_dump(mode="json"))
-    method = _method_after(changes, before["method"])
+    method = given.get("method", before["method"])
     if method != before["method"]:
         before = {key: before[key] for key in SHARED_OPTIONS} | {"method": method}
     raw["generate"] = before
-    if num_captions is not None:
-        changes += _of_number(num_captions, method, changes)
-    return load_spec(raw, registry=registry, overrides=changes, check_files=False).generate
+    options = load_spec(raw, registry=registry, overrides=changes, check_files=False).generate
+    if num_captions is None:
+        return options
+    if "num_captions" in given:
+        what = "-n and --set /generate/num_captions both give the number of captions."
+        raise RequestError(what, where="-n", fix="Leave one of them out.")
+    chosen = {name: given[name] for name in ("method", "num_beams") if name in given}
+    return changed_options(options, {**chosen, "num_captions": num_captions})
 
 
-def _method_after(changes: Sequence[tuple[str, object]], method: object) -> object:
-    """The method of generation after all changes, in their order."""
-    changed: dict[str, Any] = {"generate": {"method": method}}
+def _given(changes: Sequence[tuple[str, object]]) -> Mapping[str, Any]:
+    """The options of /generate that the changes set, in their order."""
+    changed: dict[str, Any] = {"generate": {}}
     for place, value in changes:
         override(changed, place, value)
     section = changed["generate"]
-    return section.get("method", method) if isinstance(section, Mapping) else method
-
-
-def _of_number(num_captions: int, method: object, changes: Sequence[tuple[str, object]]) -> list[tuple[str, object]]:
-    if any(place == "/generate/num_captions" for place, _ in changes):
-        what = "-n and --set /generate/num_captions both give the number of captions."
-        raise RequestError(what, where="-n", fix="Leave one of them out.")
-    if method != "greedy":
-        return [("/generate/num_captions", num_captions)]
-    if num_captions == 1:
-        return []
-    fix = "Choose a method that gives several: --set /generate/method=nucleus, or --set "
-    fix += f"/generate/method=beam --set /generate/num_beams={max(3, num_captions)}."
-    raise RequestError(f"greedy search gives one caption per image, not {num_captions}.", where="-n", fix=fix)
+    return section if isinstance(section, Mapping) else {}
 
 
 @dataclass(frozen=True)

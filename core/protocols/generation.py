@@ -106,8 +106,9 @@ _METHODS = (GreedyOptions, BeamOptions, NucleusOptions, AverageBeamOptions)
 def changed_options(options: GenerateOptions, changes: Mapping[str, object]) -> GenerateOptions:
     """`options` with the values in `changes`.
 
-    An option that the method lacks chooses the first method that has all of them: beam search for `num_beams`,
-    `num_captions` and `length_penalty`, sampling for `top_p` and `temperature`. The options that every method has then stay.
+    An option that the method lacks chooses the first method that has all of them: beam search for `num_beams`, for
+    `num_captions` above 1 and for `length_penalty`, sampling for `top_p` and `temperature`. The options that every method
+    has then stay. Where the beams are fewer than `num_captions`, and not named, there are as many.
 
     Raises `CapfwError` for an unknown option, for options that no method has together, and for a wrong value.
     """
@@ -117,8 +118,13 @@ def changed_options(options: GenerateOptions, changes: Mapping[str, object]) -> 
     if unknown := [name for name in changes if name not in known]:
         what = f'no option of generation is called "{unknown[0]}".'
         raise RequestError(what, where=unknown[0], fix=choices("Options", sorted(known), unknown[0]))
+    if changes.get("num_captions") == 1 and "num_captions" not in type(options).model_fields:
+        changes = {name: value for name, value in changes.items() if name != "num_captions"}
     chosen = _method_of(options, changes)
     kept = options.model_dump(include=None if chosen is type(options) else set(SHARED_OPTIONS))
+    wanted = changes.get("num_captions")
+    if "num_beams" in chosen.model_fields and "num_beams" not in changes and isinstance(wanted, int):
+        kept["num_beams"] = max(wanted, kept.get("num_beams", chosen.model_fields["num_beams"].default))
     return chosen(**{**kept, **changes})
 
 

@@ -15,7 +15,7 @@ from click.testing import Result
 
 from capfw import Captioner
 from capfw.core.engine.captioning import changed_generation
-from capfw.core.protocols import BeamOptions, NucleusOptions
+from capfw.core.protocols import BeamOptions, NucleusOptions, changed_options
 
 Capfw = Callable[..., Result]
 
@@ -41,6 +41,16 @@ def test_changes_of_the_generation_apply_in_their_order(captioner: Captioner) ->
     assert changed_generation(captioner.spec, changes) == BeamOptions(num_beams=5)
 
 
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_several_captions_of_a_greedy_run_come_from_a_beam_search(captioner: Captioner, count: int) -> None:
+    max_tokens = captioner.spec.generate.max_tokens
+    expected = BeamOptions(num_beams=max(3, count), num_captions=count, max_tokens=max_tokens)
+    assert captioner.spec.generate.method == "greedy"
+    changed = changed_generation(captioner.spec, {}, count)
+    assert changed == (captioner.spec.generate if count == 1 else expected)
+    assert changed == changed_options(captioner.spec.generate, {"num_captions": count})
+
+
 def test_set_and_n_change_the_generation(capfw: Capfw, trained: Path, captioner: Captioner, photos: Path) -> None:
     shared = ("caption", photos, "--run", trained, "--device", "cpu", "--json")
     beams = capfw(*shared, "--set", "/generate/method=beam", "--set", "/generate/num_beams=4", "-n", "2")
@@ -62,11 +72,11 @@ def test_set_and_n_change_the_generation(capfw: Capfw, trained: Path, captioner:
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (["-n", "2"], ["-n: greedy search gives one caption per image, not 2.", "--set /generate/method=nucleus"]),
+        (["--set", "/generate/method=greedy", "-n", "2"], ['/num_captions: unknown key "num_captions"']),
         (["--set", "/train/epochs=2"], ["/train/epochs cannot change when a run captions.", "Change /generate/..."]),
         (["--set", "/generate/method=beem"], ["/generate/method", '"beam"']),
         (["--set", "/generate/num_bems=3", "--set", "/generate/method=beam"], ["/generate/num_bems", "num_beams"]),
-        (["--set", "/generate/method=beam", "-n", "9"], ["/generate/num_captions", "raise num_beams"]),
+        (["--set", "/generate/method=beam", "--set", "/generate/num_beams=3", "-n", "9"], ["raise num_beams"]),
         (
             ["--set", '/generate={"method": "nucleus"}', "--set", "/generate/num_captions=2", "-n", "3"],
             ["-n and --set /generate/num_captions both give", "Leave one of them out."],
