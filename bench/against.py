@@ -71,7 +71,8 @@ else:
     captions = captioner.caption(images)
     seconds = time.perf_counter() - start
     seconds *= 1000 / sum(len(caption.text.split()) for of_image in captions for caption in of_image)
-print(json.dumps({"start": started if stage == "extraction" else 0.0, "seconds": seconds, "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"start": started if stage == "extraction" else 0.0, "seconds": seconds, "megabytes": megabytes}))
 """
 NUM_IMAGES = {"train": 2400, "val": 20, "test": 600}
 COLOURS = ("red", "green", "blue", "yellow", "white", "black", "orange", "purple")
