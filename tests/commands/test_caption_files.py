@@ -12,10 +12,11 @@ from click.testing import Result
 from PIL import Image
 
 from capfw import Captioner
+from capfw.core.captions import read_captions
 from capfw.core.engine.caption_files import CaptionsFile
 from capfw.core.engine.captioning import Row
 from capfw.core.engine.generate import Caption
-from capfw.core.scoring import read_candidates
+from capfw.core.registry import Registry
 
 Capfw = Callable[..., Result]
 
@@ -50,7 +51,10 @@ def test_the_ending_gives_the_format(
     assert [row["captions"][0]["caption"] for row in rows[:3]] == texts
     assert rows[3]["error"].startswith("cannot decode the image")
     assert [each["caption"] for each in json.loads((tmp_path / "out.json").read_text())] == texts
-    assert len(read_candidates(tmp_path / "out.json")[0]) == 3
+    registry = Registry.discover()
+    for ending in ("csv", "jsonl", "json"):
+        made = read_captions(tmp_path / f"out.{ending}", registry)
+        assert list(made.best().values()) == texts
 
 
 def test_images_with_numbers_as_names_have_them_as_ids(
@@ -58,10 +62,10 @@ def test_images_with_numbers_as_names_have_them_as_ids(
 ) -> None:
     (photos / "3.png").rename(photos / "COCO_val2014_000000000042.png")
     write(tmp_path / "numbers.json", photos)
-    assert set(read_candidates(tmp_path / "numbers.json")[0]) == {1, 2, 42}
+    assert set(read_captions(tmp_path / "numbers.json", Registry.discover()).images) == {1, 2, 42}
     Image.new("RGB", (9, 9)).save(photos / "dog_4.png")
     write(tmp_path / "names.json", photos)
-    assert str(photos / "1.png") in read_candidates(tmp_path / "names.json")[0]
+    assert str(photos / "1.png") in read_captions(tmp_path / "names.json", Registry.discover()).images
 
 
 def test_several_captions_are_rows_of_a_table_and_others_in_json(
