@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CapfwError, RequestError
 from ..protocols import GenerateOptions, Source, changed_options
-from ..protocols.generation import SHARED_OPTIONS
 from ..registry import Registry
 from ..spec import Overrides, RunSpec, load_spec, pairs_of
-from ..spec.document import override
+from ..spec.document import given_options
 from .captioner import Captioner
 from .generate import Caption
 from .inputs.finding import FoundImages, source_of
@@ -73,29 +72,15 @@ def changed_generation(
         if place != "/generate" and not place.startswith("/generate/"):
             fix = "Change /generate/...; for anything else train another run."
             raise RequestError(f"{place} cannot change when a run captions.", where="--set (overrides)", fix=fix)
-    raw, given = spec.to_json(), _given(changes)
-    before = dict(spec.generate.model_dump(mode="json"))
-    method = given.get("method", before["method"])
-    if method != before["method"]:
-        before = {key: before[key] for key in SHARED_OPTIONS} | {"method": method}
-    raw["generate"] = before
-    options = load_spec(raw, registry=registry, overrides=changes, check_files=False).generate
+    options = load_spec(spec.to_json(), registry=registry, overrides=changes, check_files=False).generate
     if num_captions is None:
         return options
+    given = given_options("generate", changes)
     if "num_captions" in given:
         what = "-n and --set /generate/num_captions both give the number of captions."
         raise RequestError(what, where="-n", fix="Leave one of them out.")
     chosen = {name: given[name] for name in ("method", "num_beams") if name in given}
     return changed_options(options, {**chosen, "num_captions": num_captions})
-
-
-def _given(changes: Sequence[tuple[str, object]]) -> Mapping[str, Any]:
-    """The options of /generate that the changes set, in their order."""
-    changed: dict[str, Any] = {"generate": {}}
-    for place, value in changes:
-        override(changed, place, value)
-    section = changed["generate"]
-    return section if isinstance(section, Mapping) else {}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from ..errors import Problem, SpecError
 from ..options.problems import pointer
+from ..protocols.generation import SHARED_OPTIONS, GreedyOptions
 
 Overrides: TypeAlias = Mapping[str, object] | Sequence[tuple[str, object]]
 """JSON pointers and values; as a sequence, a place may occur twice: `/metrics/-` appends each time."""
@@ -104,6 +105,30 @@ def override(raw: dict[str, Any], place: str, value: object) -> list[Problem]:
             target[index] = [] if keys[depth + 1] == "-" else {}
         target = target[index]
     return []
+
+
+def override_all(raw: dict[str, Any], changes: Sequence[tuple[str, object]]) -> list[Problem]:
+    """Writes the values of all changes, in their order. Returns the problems.
+
+    Another method of generation keeps only the options that all methods have, beside those that the changes give.
+    Options of generation without a method are those of greedy search.
+    """
+    given, before = given_options("generate", changes), raw.get("generate")
+    if isinstance(before, dict) and given.get("method", before.get("method")) != before.get("method"):
+        raw["generate"] = {name: value for name, value in before.items() if name in SHARED_OPTIONS}
+    problems = [problem for place, value in changes for problem in override(raw, place, value)]
+    if given and isinstance(raw.get("generate"), dict):
+        raw["generate"].setdefault("method", GreedyOptions().method)
+    return problems
+
+
+def given_options(section: str, changes: Sequence[tuple[str, object]]) -> Mapping[str, Any]:
+    """The options of a section that the changes set, by name."""
+    changed: dict[str, Any] = {section: {}}
+    for place, value in changes:
+        override(changed, place, value)
+    found = changed[section]
+    return found if isinstance(found, Mapping) else {}
 
 
 def _as_override(place: str, sign: str, value: str) -> str:

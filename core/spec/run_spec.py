@@ -14,7 +14,7 @@ from ..options.problems import from_pydantic
 from ..protocols import Component, GenerateOptions, GreedyOptions, Kind, OutputPath
 from ..registry import Registry
 from .coherence import contradictions_in
-from .document import Overrides, override, pairs_of, read_document
+from .document import Overrides, override_all, pairs_of, read_document
 from .part import Part, PartField
 from .provenance import Provenance
 from .resolution import Resolver
@@ -79,8 +79,7 @@ def load_spec(
     """
     name, raw, folder, problems = read_document(source)
     registry = registry or Registry.discover()
-    for place, value in pairs_of(overrides):
-        problems += override(raw, place, value)
+    problems += override_all(raw, pairs_of(overrides))
     context = {"base_dir": base_dir or folder, "check_files": check_files}
     run_dirs = _run_dirs(raw, folder, base_dir)
     resolver = Resolver(registry, context, Provenance(*run_dirs))

@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from capfw.core.errors import Problem, SpecError
+from capfw.core.protocols import BeamOptions, GreedyOptions, NucleusOptions
 from capfw.core.registry import Registry
 from capfw.core.spec import load_spec, parse_override
 from capfw.core.spec.document import override
@@ -120,3 +121,21 @@ def test_override_of_no_place_is_a_problem(override: str, place: str, toys: Toys
     problem = problem_of(registry, toys.spec(seed=3), override, 1)
     assert problem.pointer == place
     assert problem.message.startswith("--set: ")
+
+
+def test_another_method_of_generation_keeps_only_what_every_method_has(registry: Registry, toys: Toys) -> None:
+    nucleus = toys.spec(generate={"method": "nucleus", "top_p": 0.5, "max_tokens": 9})
+    for changes in (
+        [("/generate/num_beams", 4), ("/generate/method", "beam")],
+        [("/generate/method", "beam"), ("/generate/num_beams", 4)],
+    ):
+        changed = load_spec(nucleus, registry=registry, overrides=changes).generate
+        assert changed == BeamOptions(num_beams=4, max_tokens=9)
+    same = load_spec(nucleus, registry=registry, overrides={"/generate/method": "nucleus"}).generate
+    assert same == NucleusOptions(top_p=0.5, max_tokens=9)
+
+
+def test_options_of_generation_without_a_method_are_of_greedy_search(registry: Registry, toys: Toys) -> None:
+    without = {name: value for name, value in toys.spec().items() if name != "generate"}
+    changed = load_spec(without, registry=registry, overrides={"/generate/max_tokens": 12}).generate
+    assert changed == GreedyOptions(max_tokens=12)
