@@ -36,7 +36,7 @@ test: lint
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	cd $(VENV)/source && MYPYPATH=. ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p capfw.core
+	cd $(VENV)/source && MYPYPATH=. ../bin/mypy --config-file $(CURDIR)/pyproject.toml -p capfw.core -p capfw.commands
 
 format: $(VENV)/installed-test
 	$(BIN)/ruff format .

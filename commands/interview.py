@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -139,9 +139,16 @@ def printed_notices() -> Iterator[None]:
     said: set[str] = set()
     others = warnings.showwarning
 
-    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if not issubclass(category, CapfwWarning):
-            others(message, category, *place)
+            others(message, category, filename, lineno, file, line)
         elif str(message) not in said:
             said.add(str(message))
             click.echo(f"Note: {message}", err=True)

@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -55,7 +56,7 @@ def ask_for_columns(unclear: UnclearColumns) -> dict[str, Sequence[str]]:
     for question in unclear.questions:
         several = ", several with commas between" * question.takes_several
         asked = f"Column of the {question.what}{several} ({', '.join(names)})"
-        answers[question.role] = _ask(asked, about, lambda text, each=question: chosen(text, each.takes_several))
+        answers[question.role] = _ask(asked, about, partial(chosen, takes_several=question.takes_several))
     return answers
 
 
