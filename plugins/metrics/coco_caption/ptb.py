@@ -48,7 +48,8 @@ def tokenize_all(captions: Iterable[str]) -> list[str]:
     captions = list(captions)
     following, tokenized = "", []
     for caption in reversed(captions):
-        tokenized.append(tokenize(caption, following if OPEN_END.search(caption) else ""))
+        is_open = caption.rstrip().endswith(".") and OPEN_END.search(caption)
+        tokenized.append(tokenize(caption, following if is_open else ""))
         following = caption if caption.strip() else following
     return tokenized[::-1]
 
@@ -59,19 +60,20 @@ def tokenize(caption: str, following: str = "") -> str:
     `following` is the caption on the next line. A token such as "3 1/2" contains a no-break space.
     """
     caption = LINE_BREAK.sub(" ", caption)
-    *chunks, last = [caption] if "<" in caption else CHUNK_END.split(caption)
-    return " ".join(filter(None, [*map(_tokenize_chunk, chunks), _tokenize_chunk(last, following, is_last=True)]))
+    chunks = [caption] if "<" in caption else CHUNK_END.split(caption)
+    last = _tokenize_chunk(chunks.pop(), f"\n{following}\n")
+    return " ".join(filter(None, [*map(_tokenize_chunk, chunks), last]))
 
 
 @lru_cache(maxsize=2**18)
-def _tokenize_chunk(chunk: str, following: str = "", *, is_last: bool = False) -> str:
-    after = f"\n{following}\n" if is_last else " x"
+def _tokenize_chunk(chunk: str, after: str = " x") -> str:
+    """Returns the tokens of a chunk before the text `after`: another chunk, or the end of the line and the next one."""
     if (chunk + after).isascii():
         tokens = list(_tokens(chunk + after, len(chunk)))
     else:
         units = _code_units(chunk)
         tokens = [_characters(token) for token in _tokens(units + _code_units(after), len(units))]
-    if is_last and tokens:
+    if tokens and after.startswith("\n"):
         tokens[-1] = tokens[-1].rstrip()  # coco-caption strips the line: addresses can end in a no-break space
     return " ".join(token for token in map(lower_case, tokens) if token and token not in PUNCTUATION)
 
