@@ -100,11 +100,16 @@ def test_plugins_show_prints_options_and_a_spec_fragment(name: str) -> None:
 def test_the_recipes_build_and_take_a_step_at_full_size(name: str, shared_data: Path, tmp_path: Path) -> None:
     """With random weights, two photos and one training step; the published weights cannot be had here."""
     coco = shared_data / "coco_mini"
-    changes = {"/encoder/weights": "random", "/decoder/weights": "random", "/run_dir": tmp_path / "run"}
-    for split in ("train", "val"):
-        changes[f"/data/{split}/images"] = coco / f"{split}2017"
-        changes[f"/data/{split}/captions"] = coco / f"annotations/captions_{split}2017.json"
-        changes[f"/data/{split}/limit"] = 2
+    splits = {
+        split: {
+            "images": str(coco / f"{split}2017"),
+            "captions": str(coco / f"annotations/captions_{split}2017.json"),
+            "limit": 2,
+        }
+        for split in ("train", "val")
+    }
+    changes: dict[str, object] = {"/data": json.dumps({"name": "coco", **splits})}
+    changes |= {"/encoder/weights": "random", "/decoder/weights": "random", "/run_dir": tmp_path / "run"}
     changes |= {"/train/max_steps": 1, "/train/batch_size": 2, "/generate/max_tokens": 2, "/features/num_workers": 0}
     sets = [part for pointer, value in changes.items() for part in ("--set", f"{pointer}={value}")]
     result = capfw("--debug", "train", EXAMPLES / f"{name}.json", *sets)

@@ -166,7 +166,7 @@ def test_gradients_reach_the_weights(model: str, features: str) -> None:
         assert torch.equal(again.encode(pixels), after)
 
 
-@pytest.mark.parametrize("model", ["test_resnet", "test_efficientnet", "mobilenetv1_100"])
+@pytest.mark.parametrize("model", ["test_resnet", "test_efficientnet", "mobilenetv1_100", "lambda_resnet26t"])
 def test_convolutions_compute_in_channels_last_layout_with_the_same_result(model: str) -> None:
     encoder = build(model=model, weights="random", image_size=64)
     kernels = [p for p in encoder.parameters() if p.ndim == 4 and min(p.shape) > 1]
