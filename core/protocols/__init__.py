@@ -77,6 +77,7 @@ from .parts import (
 )
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
 from .published import Call, HubWeights, PublishedWeights, WeightsFile, fetch_weights
+from .results import CaptionedImage, CaptionedSplit, LoggedRun
 from .shapes import (
     Batch,
     Captioned,
@@ -110,6 +111,8 @@ __all__ = [
     "CapfwWarning",
     "CaptionEntry",
     "Captioned",
+    "CaptionedImage",
+    "CaptionedSplit",
     "CentreSquare",
     "ColumnQuestion",
     "Component",
@@ -147,6 +150,7 @@ __all__ = [
     "Kind",
     "KindRow",
     "KnowsForeignNames",
+    "LoggedRun",
     "Loss",
     "Mapper",
     "MapperConfig",
