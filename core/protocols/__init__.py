@@ -26,6 +26,7 @@ from .configs import (
     DecoderConfig,
     EncoderConfig,
     ImporterConfig,
+    LoggerConfig,
     MapperConfig,
     MetricConfig,
     ObjectiveConfig,
@@ -56,6 +57,7 @@ from .images import (
     whole_image,
 )
 from .kinds import KINDS, Kind, KindRow
+from .libraries import optional_library
 from .packing import pack_rows
 from .parts import (
     CaptionModel,
@@ -67,6 +69,7 @@ from .parts import (
     HasWeightedNll,
     Importer,
     KnowsForeignNames,
+    Logger,
     Mapper,
     MapperWithLosses,
     Metric,
@@ -151,6 +154,8 @@ __all__ = [
     "KindRow",
     "KnowsForeignNames",
     "LoggedRun",
+    "Logger",
+    "LoggerConfig",
     "Loss",
     "Mapper",
     "MapperConfig",
@@ -196,6 +201,7 @@ __all__ = [
     "narrowed",
     "nearest",
     "open_image",
+    "optional_library",
     "pack_rows",
     "padded_square",
     "read_json",

@@ -43,6 +43,7 @@ NOT_RUN = (
     "twine upload",
     "curl",
     "unzip",
+    "tensorboard",
     "hf download",
     "torchrun --standalone --nproc_per_node 4",
     "torchrun --nnodes",
