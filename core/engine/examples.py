@@ -40,7 +40,8 @@ def captioned_split(
 ) -> CaptionedSplit:
     """All of an evaluation, as loggers and exporters receive it."""
     images = captioned_images(evaluation, samples)
-    return CaptionedSplit(run_name, evaluation.split, evaluation.step, evaluation.scores, images, spec.to_json())
+    facts = spec.without_loggers()
+    return CaptionedSplit(run_name, evaluation.split, evaluation.step, evaluation.scores, images, facts)
 
 
 def spread(items: Sequence[ItemT], count: int) -> list[ItemT]:

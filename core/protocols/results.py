@@ -49,7 +49,7 @@ class CaptionedImage:
 class CaptionedSplit:
     """The result of an evaluation: every image of a split with its captions, and the scores of the split.
 
-    `step` is the step of the weights. `spec` is the resolved spec of the run as JSON values.
+    `step` is the step of the weights. `spec` is the resolved spec of the run as JSON values, without its loggers.
     """
 
     run_name: str
@@ -89,7 +89,7 @@ class LoggedRun:
     """The run that a logger records. `folder` is the logger's own folder in the run directory; it exists.
 
     `is_resumed`: an earlier call began the run, and the files of the logger are still in `folder`. Steps after the last
-    checkpoint come again. `spec` is the resolved spec as JSON values.
+    checkpoint come again. `spec` is the resolved spec as JSON values, without its loggers.
     """
 
     name: str

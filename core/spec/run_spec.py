@@ -63,6 +63,10 @@ class RunSpec(BaseModel):
         """
         return self.model_dump(mode="json", exclude={"schema_"})
 
+    def without_loggers(self) -> dict[str, object]:
+        """The resolved spec for other services and files: the options of a logger may hold an address with a password."""
+        return {key: value for key, value in self.to_json().items() if key != "loggers"}
+
 
 def load_spec(
     source: Path | str | Mapping[str, object],

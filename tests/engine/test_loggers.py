@@ -112,6 +112,7 @@ def test_a_logger_receives_values_examples_and_the_final_table(
     assert [row[0] for row in rows] == [str(image_id) for image_id in result.evaluation.captions]
     assert [row[2] for row in rows] == [each.text for each in result.evaluation.captions.values()]
     assert [row[columns.index("CIDEr")] for row in rows] == list(result.evaluation.per_image["CIDEr"].values())
+    assert "loggers" not in results.spec  # they may hold passwords
     assert results.images[0].thumbnail()[:2] == b"\xff\xd8"  # a JPEG
     assert notices(result.run_dir) == ["logger toy: see RECORDS"]
     assert capsys.readouterr() == ("", "a library's greeting\n")  # stdout is for results

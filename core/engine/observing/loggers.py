@@ -186,7 +186,7 @@ def logged(
 
 def _described(name: str, spec: RunSpec, run_dir: Path, is_resumed: bool) -> LoggedRun:
     folder = run_dir / FOLDER / name
-    return LoggedRun(run_dir.name, run_dir, folder, spec.to_json(), is_resumed and folder.is_dir())
+    return LoggedRun(run_dir.name, run_dir, folder, spec.without_loggers(), is_resumed and folder.is_dir())
 
 
 def _in_words(error: BaseException) -> str:
