@@ -11,7 +11,7 @@ from ..core.authoring.scaffold import PLUGIN_KINDS
 from .arguments import registry_of
 
 if TYPE_CHECKING:
-    from ..core.authoring.scaffold import PluginKind
+    from ..core.protocols import Kind
 
 
 @click.group()
@@ -21,9 +21,7 @@ def new() -> None:
 
 @new.command("plugin")
 @click.argument("name")
-@click.option(
-    "--kind", type=click.Choice(PLUGIN_KINDS), required=True, help="Kind of its component; a logger has none."
-)
+@click.option("--kind", type=click.Choice(PLUGIN_KINDS), required=True, help="Kind of its component.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -31,10 +29,10 @@ def new() -> None:
     help="Folder for NAME/; default: the working directory.",
 )
 @click.pass_context
-def new_plugin(ctx: click.Context, name: str, kind: PluginKind, output: Path) -> None:
+def new_plugin(ctx: click.Context, name: str, kind: Kind, output: Path) -> None:
     """Write a plugin package that works without changes.
 
-    The folder NAME/ (for example capfw-tiny-eye) gets a component or a logger, its tests, a README and a spec.
+    The folder NAME/ (for example capfw-tiny-eye) gets a component, its tests, a README and a spec.
     """
     from ..core.authoring import scaffold
 
@@ -43,5 +41,4 @@ def new_plugin(ctx: click.Context, name: str, kind: PluginKind, output: Path) ->
         f"Wrote {made.folder}, {len(made.files)} files. It works without changes; places to edit are marked YOURS. Next:"
     )
     click.echo(f'  cd {made.folder}\n  pip install -e ".[test]"\n  pytest')
-    shown = "" if kind == "logger" else f" show {kind}/{made.names.component}"
-    click.echo(f"  capfw plugins{shown}\n  capfw run spec.json")
+    click.echo(f"  capfw plugins show {kind}/{made.names.component}\n  capfw run spec.json")

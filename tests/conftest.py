@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before any library reads it: tests use no network
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault(
+    "TRACKIO_DIR", tempfile.mkdtemp(prefix="capfw-trackio-")
+)  # trackio's own one is in the user's home
 
 
 def _folder(variable: str, default: str) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from ..errors import PluginError, choices
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 _TEMPLATES = Path(__file__).with_name("templates") / "plugin"
 PLUGIN_KINDS = tuple(sorted(folder.name for folder in _TEMPLATES.iterdir() if folder.name != "common"))
-"""The kinds of plugin with a template: every kind of component, and "logger", which has hooks for events only."""
-PluginKind: TypeAlias = "Kind | Literal['logger']"
+"""The kinds of component with a template: all of them."""
 _SUFFIX = ".template"  # so that no tool treats a template as a module
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _PREFIX = "capfw-"
@@ -66,7 +65,7 @@ class NewPlugin:
     files: tuple[Path, ...]
 
 
-def new_plugin(distribution: str, kind: PluginKind, *, registry: Registry, output: Path | None = None) -> NewPlugin:
+def new_plugin(distribution: str, kind: Kind, *, registry: Registry, output: Path | None = None) -> NewPlugin:
     """Writes the package into the folder `distribution` in `output`, by default the working directory.
 
     Raises `PluginError`, and writes nothing, for a bad or taken name, an unknown kind, or a folder that exists.
@@ -94,7 +93,7 @@ def new_plugin(distribution: str, kind: PluginKind, *, registry: Registry, outpu
     return NewPlugin(folder, names, tuple(folder / file for file in contents))
 
 
-def _render(names: PluginNames, kind: PluginKind) -> dict[Path, str]:
+def _render(names: PluginNames, kind: Kind) -> dict[Path, str]:
     """Text by path in the package. PACKAGE and COMPONENT in a template's path are replaced by names.
 
     A template of the kind takes the place of the common one of the same path.
@@ -106,9 +105,7 @@ def _render(names: PluginNames, kind: PluginKind) -> dict[Path, str]:
     values = {
         **vars(names),
         "kind": kind,
-        "kind_in_words": "A logger" if kind == "logger" else KINDS[kind].with_article,
-        "entry_point": f"{names.package}:logger" if kind == "logger" else names.package,
-        "registered": "this object" if kind == "logger" else "this module, the light half,",
+        "kind_in_words": KINDS[kind].with_article,
         "capfw_version": version("capfw"),
     }
     roots = (_TEMPLATES / "common", _TEMPLATES / kind)

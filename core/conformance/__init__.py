@@ -42,6 +42,7 @@ from . import (
     encoders,
     generation,
     importers,
+    loggers,
     mappers,
     metrics,
     objectives,
@@ -77,6 +78,7 @@ _MODULES = (
     importers,
     objectives,
     contexts,
+    loggers,
 )
 
 

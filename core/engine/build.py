@@ -19,6 +19,7 @@ from ..protocols import (
     Decoder,
     Encoder,
     IncompatibleComponents,
+    Logger,
     Mapper,
     Metric,
     Objective,
@@ -110,6 +111,15 @@ def build_metrics(parts: Sequence[Part], section: str = "/metrics") -> list[Metr
         with located(f"{section}/{index}"):
             metrics.append(_expect(part, part.build(), Metric))
     return metrics
+
+
+def build_loggers(spec: RunSpec) -> list[Logger]:
+    """The loggers, in the order of their sections. Building them reaches no service."""
+    loggers = []
+    for index, part in enumerate(spec.loggers):
+        with located(f"/loggers/{index}"):
+            loggers.append(_expect(part, part.build(), Logger))
+    return loggers
 
 
 def build_objective(spec: RunSpec, device: torch.device) -> Objective:

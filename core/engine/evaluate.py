@@ -12,6 +12,7 @@ from ..protocols import Captioned, Evaluated, ImageId, Metric, Sample
 from ..scoring import MetricScores, apply_metrics
 from .assembling import loaded_best
 from .evaluation import Evaluation
+from .examples import Variety, captioned_split, collapse_notice, spread
 from .generate import ImageCaptions, autocast, caption_split
 from .inputs.captions import Captions, TokenRows
 from .inputs.reader import Inputs, Reader
@@ -35,8 +36,9 @@ def evaluate_best(
     if written is not None and written.step == best.step:
         return written
     step = loaded_best(model, run.directory.checkpoints)
-    evaluation = Evaluator(run, model, metrics, inputs[split], texts.get(split), split).evaluate(step)
-    run.observers.tell(Evaluated(split, step, evaluation.scores, is_best=True))
+    evaluator = Evaluator(run, model, metrics, inputs[split], texts.get(split), split)
+    evaluation = evaluator.evaluate(step)
+    evaluator.report(evaluation, evaluation.scores, is_best=True, is_final=True)
     if run.is_main:
         evaluation.write(run.directory.path)
     return evaluation
@@ -60,6 +62,7 @@ class Evaluator:
         self.run, self.model, self.metrics, self.split = run, model, metrics, split
         self.seed = run.spec.seed if seed is None else seed
         self.reader = Reader(inputs, None, texts, seed=self.seed)
+        self._is_collapsed = False
 
     def evaluate(self, step: int) -> Evaluation:
         """The captions and scores, equal in every process; `step` is the step of the weights."""
@@ -77,9 +80,35 @@ class Evaluator:
         scores = self._score(ordered, samples)
         for warning in dict.fromkeys(scores.notices):
             run.observers.warn(f"{self.split}: {warning}")
-        return Evaluation(
+        evaluation = Evaluation(
             self.split, step, scores.corpus, scores.per_image, ordered, self._signature(samples, scores.details)
         )
+        self._warn_of_collapse(Variety.of(evaluation, samples))
+        return evaluation
+
+    def report(
+        self, evaluation: Evaluation, scores: Mapping[str, float], *, is_best: bool, is_final: bool = False
+    ) -> None:
+        """Reports an evaluation with `scores`, a few examples and, at the end of a run, all images."""
+        run, samples = self.run, self.reader.inputs.samples
+        results = captioned_split(evaluation, samples, run.spec, run_name=run.directory.path.name)
+        run.observers.tell(
+            Evaluated(
+                self.split,
+                evaluation.step,
+                scores,
+                is_best,
+                examples=spread(results.images, run.spec.train.num_examples),
+                distinct_share=Variety.of(evaluation, samples).distinct_share,
+                results=results if is_final else None,
+            )
+        )
+
+    def _warn_of_collapse(self, variety: Variety) -> None:
+        """Warns when the captions of this split collapse, and again only after they have recovered."""
+        if variety.is_collapsed and not self._is_collapsed:
+            self.run.observers.warn(collapse_notice(self.split, variety, self.run.spec))
+        self._is_collapsed = variety.is_collapsed
 
     def _score(self, captions: Mapping[ImageId, ImageCaptions], samples: Sequence[Sample]) -> MetricScores:
         """Scores every image once, in the main process, which sends the scores to the others."""

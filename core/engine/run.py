@@ -27,7 +27,7 @@ from ..protocols import Encoder, Objective, RunEnded, RunStarted, Sample, split_
 from ..registry import Registry
 from ..spec import Overrides, RunSpec, load_spec, pairs_of
 from .assembling import assemble, fetch_parts, fingerprints_of, loaded_best
-from .build import build_metrics, build_objective
+from .build import build_loggers, build_metrics, build_objective
 from .context import fit_context
 from .evaluate import Evaluator, evaluate_best
 from .evaluation import RESULT_FOLDERS, Evaluation, require_writable, scores_in_words
@@ -35,6 +35,7 @@ from .inputs.extraction import describe_inputs, extract
 from .inputs.splits import check_splits, final_split, read_splits
 from .model import CaptioningModel
 from .observing.json_log import JsonLog
+from .observing.loggers import logged
 from .observing.notebook import html_table
 from .observing.progress import shown
 from .observing.report import write_report
@@ -108,12 +109,15 @@ def run(
         shown(observers, progress) as watching,
         opened(spec, registry, directory, lambda it: [JsonLog(it.path / "log.jsonl"), *watching], device=device) as run,
     ):
-        _begin(run)
+        is_resumed = _begin(run)
         splits = read_splits(run)
         check_splits(splits)
         _record_data(run, splits)
         finished = _finished(run, splits) if until == "report" else None
-        evaluation = finished or _perform(run, splits, until)
+        if (evaluation := finished) is None:
+            loggers = build_loggers(spec)
+            with logged(spec, loggers, run.observers, directory.path, is_resumed=is_resumed):
+                evaluation = _perform(run, splits, until)
         seconds = time.perf_counter() - started
         run.observers.tell(RunEnded(spec.run_dir, evaluation.scores if evaluation else {}, seconds))
         known = run.directory.environment
@@ -160,14 +164,15 @@ def _parameters(encoder: Encoder, model: CaptioningModel, objective: Objective) 
     return count_parameters(parts).to_json()
 
 
-def _begin(run: Run) -> None:
-    """Claims the directory for the spec, records plugins and code, and reports the start."""
+def _begin(run: Run) -> bool:
+    """Claims the directory for the spec, records plugins and code, and reports the start. Returns whether it continues."""
     is_resumed = run.is_main and run.directory.claim(run.spec)
     if "plugins" not in run.directory.environment:
         run.record(plugins=providers(run.spec, run.registry), code=run.code)
     run.observers.tell(RunStarted(run.spec.run_dir, run.spec.to_json(), is_resumed))
     run.directory.report_changed_code(run.code, run.observers.warn)
     run.wait()  # the other processes read the records only when they are those of this spec
+    return is_resumed
 
 
 def _record_data(run: Run, splits: Mapping[str, Sequence[Sample]]) -> None:

@@ -22,7 +22,16 @@ from .atomic import write_json
 from .checkpoint import Best, Checkpoints
 
 # These options change where or how fast a run works, but not its results: a run may continue with other values.
-_FREE = ("/$schema", "/description", "/run_dir", "/features/store", "/features/num_workers", "/train/save_every_steps")
+_FREE = (
+    "/$schema",
+    "/description",
+    "/run_dir",
+    "/loggers",
+    "/features/store",
+    "/features/num_workers",
+    "/train/num_examples",
+    "/train/save_every_steps",
+)
 _LIBRARIES = (
     "capfw",
     "torch",

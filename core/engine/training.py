@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ..protocols import EpochEnded, Evaluated, Metric, MetricConfig, narrowed
+from ..protocols import EpochEnded, Metric, MetricConfig, narrowed
 from .checkpoint import Best, Position
 from .evaluate import Evaluator, tokenized_captions, validation_loss
-from .evaluation import Evaluation
 from .inputs.captions import TokenRows
 from .inputs.features import StoredFeatures
 from .inputs.reader import Inputs, Reader
@@ -107,7 +106,7 @@ class EpochEnd:
         evaluation = evaluator.evaluate(position.step)
         score = {**evaluation.scores, "loss": loss}[train.best_by]
         is_best = best is None or self._is_better(score, best.score)
-        self.run.observers.tell(Evaluated("val", position.step, {**evaluation.scores, "loss": loss}, is_best))
+        evaluator.report(evaluation, {**evaluation.scores, "loss": loss}, is_best=is_best)
         if is_best and self.run.is_main:
             evaluation.write(self.run.directory.path)
         self._report(position, loss)
@@ -116,7 +115,6 @@ class EpochEnd:
             if is_best or best is None
             else Best(best.step, best.score, position.step)
         )
-        self._warn_of_collapse(evaluation)
 
     def _is_better(self, score: float, best: float | None) -> bool:
         """Whether `score` of `best_by` is better than `best`, in the direction that its metric declares."""
@@ -136,12 +134,3 @@ class EpochEnd:
         if self.run.is_main:
             self.run.directory.checkpoints.mark_best(best)
         self.run.wait()
-
-    def _warn_of_collapse(self, evaluation: Evaluation) -> None:
-        texts = [captions[0].text for captions in evaluation.captions.values()]
-        distinct = len(set(texts))
-        if len(texts) >= 20 and distinct <= len(texts) // 20:
-            self.run.observers.warn(
-                f"{evaluation.split}: only {distinct} different captions for {len(texts)} images, most often "
-                f'"{max(set(texts), key=texts.count)}": the model does not use the image yet'
-            )

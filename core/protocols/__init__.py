@@ -26,6 +26,7 @@ from .configs import (
     DecoderConfig,
     EncoderConfig,
     ImporterConfig,
+    LoggerConfig,
     MapperConfig,
     MetricConfig,
     ObjectiveConfig,
@@ -56,6 +57,7 @@ from .images import (
     whole_image,
 )
 from .kinds import KINDS, Kind, KindRow
+from .libraries import optional_library
 from .packing import pack_rows
 from .parts import (
     CaptionModel,
@@ -67,6 +69,7 @@ from .parts import (
     HasWeightedNll,
     Importer,
     KnowsForeignNames,
+    Logger,
     Mapper,
     MapperWithLosses,
     Metric,
@@ -77,6 +80,7 @@ from .parts import (
 )
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
 from .published import Call, HubWeights, PublishedWeights, WeightsFile, fetch_weights
+from .results import CaptionedImage, CaptionedSplit, LoggedRun
 from .shapes import (
     Batch,
     Captioned,
@@ -110,6 +114,8 @@ __all__ = [
     "CapfwWarning",
     "CaptionEntry",
     "Captioned",
+    "CaptionedImage",
+    "CaptionedSplit",
     "CentreSquare",
     "ColumnQuestion",
     "Component",
@@ -147,6 +153,9 @@ __all__ = [
     "Kind",
     "KindRow",
     "KnowsForeignNames",
+    "LoggedRun",
+    "Logger",
+    "LoggerConfig",
     "Loss",
     "Mapper",
     "MapperConfig",
@@ -192,6 +201,7 @@ __all__ = [
     "narrowed",
     "nearest",
     "open_image",
+    "optional_library",
     "pack_rows",
     "padded_square",
     "read_json",

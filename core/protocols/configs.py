@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from ..options import Options
 from .shapes import CaptionEntry, FeatureKind
@@ -106,6 +106,14 @@ class ContextConfig(ComponentConfig):
     def reads_features(self) -> bool:
         """Whether `fit` or `text` reads features. Such a context cannot be combined with a tuned encoder."""
         return False
+
+
+class LoggerConfig(ComponentConfig):
+    """Options of a logger."""
+
+    finish_seconds: float = Field(
+        30.0, ge=0, description="The longest time that the end of a run waits for this logger, in seconds."
+    )
 
 
 def narrowed(config: ComponentConfig, base: type[_Config]) -> _Config:

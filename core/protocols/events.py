@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from .results import CaptionedImage, CaptionedSplit
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,19 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A split was captioned and scored."""
+    """A split was captioned and scored.
+
+    `examples` are a few of its images, the same in every evaluation (`/train/num_examples`). `distinct_share` is the
+    number of different captions divided by the number of images. `results` has all images, after the final evaluation.
+    """
 
     split: str
     step: int
     scores: Mapping[str, float]
     is_best: bool
+    examples: Sequence[CaptionedImage] = ()
+    distinct_share: float | None = None
+    results: CaptionedSplit | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from pydantic import JsonValue
 from . import configs, parts
 from .configs import ComponentConfig
 
-Kind: TypeAlias = Literal["encoder", "mapper", "decoder", "metric", "dataset", "importer", "objective", "context"]
+Kind: TypeAlias = Literal[
+    "encoder", "mapper", "decoder", "metric", "dataset", "importer", "objective", "context", "logger"
+]
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ _ROWS = (
         default={"name": "cross-entropy"},
     ),
     KindRow("context", "Contexts", "A context", "/context", parts.Context, configs.ContextConfig, is_optional=True),
+    KindRow("logger", "Loggers", "A logger", "/loggers", parts.Logger, configs.LoggerConfig, is_list=True),
 )
 KINDS: Mapping[Kind, KindRow] = {row.name: row for row in _ROWS}
 """Every kind by its name, in the order in which lists show them."""

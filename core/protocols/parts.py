@@ -2,7 +2,7 @@
 
 The constructor takes the config first, and the engine's values by keyword: `Encoder(config)`,
 `Mapper(config, features=FeatureShape, embed_dim=E)`, `Decoder(config, assets=folder)`, `Metric(config)`, `Dataset(config)`,
-`Importer(config)`, `Objective(config, metrics=built metrics)`, `Context(config, assets=folder)`.
+`Importer(config)`, `Objective(config, metrics=built metrics)`, `Context(config, assets=folder)`, `Logger(config)`.
 Constructors seed nothing and choose no device: the engine sets the seed before it builds, and moves modules afterwards.
 """
 
@@ -16,6 +16,7 @@ from .configs import ComponentConfig
 from .foreign import ForeignCheckpoint, ForeignFeatures
 from .generation import GenerateOptions
 from .published import PublishedWeights
+from .results import CaptionedImage, CaptionedSplit, LoggedRun
 from .shapes import (
     Batch,
     Captioned,
@@ -278,6 +279,31 @@ class Importer(Protocol):
 
     def features(self, file: Path) -> ForeignFeatures | None:
         """The embeddings in `file`. Raises `BadCheckpoint` when it is damaged, or when reading it would run code in it."""
+
+
+@runtime_checkable
+class Logger(Protocol):
+    """Records the course of a run in files or in a service.
+
+    The engine calls it in the main process of a run, and all methods but the constructor in one thread of their own: a
+    slow service slows nothing. It calls `start` before the first record. If a method raises, a notice reports the error
+    once, and the run goes on without the logger.
+    """
+
+    def start(self, run: LoggedRun) -> str:
+        """Opens the record, or continues it if `run.is_resumed`. Returns the way to look at it: a URL, or a command."""
+
+    def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Records values by name, such as "train/loss" and "val/CIDEr". Some may not be finite."""
+
+    def log_examples(self, step: int, split: str, examples: Sequence[CaptionedImage]) -> None:
+        """Records the captions of a few images, with the images."""
+
+    def log_results(self, results: CaptionedSplit) -> None:
+        """Records the captions and scores of every image of the final split, as a table."""
+
+    def finish(self, *, is_complete: bool) -> None:
+        """Closes the record. `is_complete` is False if the run failed or was interrupted."""
 
 
 @runtime_checkable

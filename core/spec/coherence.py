@@ -27,7 +27,7 @@ def contradictions_in(draft: Mapping[str, Any], registry: Registry) -> list[Prob
 
     Other settings may still be invalid: these checks skip a section that is itself wrong.
     """
-    return _compatibility(draft, registry) + _metrics_listed(draft) + _best_by(draft) + _tuning(draft)
+    return _compatibility(draft, registry) + _metrics_listed(draft) + _best_by(draft) + _tuning(draft) + _loggers(draft)
 
 
 def _compatibility(draft: Mapping[str, Any], registry: Registry) -> list[Problem]:
@@ -85,6 +85,17 @@ def _metrics_listed(draft: Mapping[str, Any]) -> list[Problem]:
             problems.append(Problem(f"/metrics/{index}", what, fix))
         owners |= dict.fromkeys(_score_names(metric), metric)
     return problems
+
+
+def _loggers(draft: Mapping[str, Any]) -> list[Problem]:
+    """Whether each logger is listed once: it has one folder in the run directory."""
+    listed = draft.get("loggers")
+    names = [part.name if isinstance(part, Part) else None for part in (listed if isinstance(listed, list) else [])]
+    return [
+        Problem(f"/loggers/{index}", f'"{name}" is listed twice.', "Remove one.")
+        for index, name in enumerate(names)
+        if name is not None and name in names[:index]
+    ]
 
 
 def _best_by(draft: Mapping[str, Any]) -> list[Problem]:

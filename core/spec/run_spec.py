@@ -43,11 +43,14 @@ class RunSpec(BaseModel):
     context: PartField | None = Field(None, description="Text that the decoder reads before a caption. null: none.")
     generate: GenerateOptions = Field(GreedyOptions(), description="How to generate captions.")
     metrics: tuple[PartField, ...] = Field(min_length=1, description="How to score captions.")
+    loggers: tuple[PartField, ...] = Field(
+        (), description="Loggers that record the run. They may change when it continues."
+    )
     run_dir: OutputPath = Field(description="Folder for everything that this run writes.")
 
     @property
     def components(self) -> tuple[tuple[Kind, Component], ...]:
-        """Every component that the spec names, with its kind, in the order of the sections."""
+        """Every component that a result of the run may depend on, with its kind, in the order of the sections: no logger."""
         objective = self.train.objective
         parts = (self.data, self.encoder, self.mapper, self.decoder, self.context, *self.metrics)
         parts += (objective, *(metric for metric in objective.metrics if metric not in parts))
@@ -59,6 +62,10 @@ class RunSpec(BaseModel):
         It leaves `$schema` out, which is for editors and may hold a path relative to the original file.
         """
         return self.model_dump(mode="json", exclude={"schema_"})
+
+    def without_loggers(self) -> dict[str, object]:
+        """The resolved spec for other services and files: the options of a logger may hold an address with a password."""
+        return {key: value for key, value in self.to_json().items() if key != "loggers"}
 
 
 def load_spec(
@@ -72,14 +79,17 @@ def load_spec(
     """Reads a spec from a file or from JSON values. `overrides` has JSON pointers with values.
 
     Paths in it are relative to `base_dir`, by default the folder of the file, or the working directory for JSON values.
-    `check_files=False` accepts missing input files. A run that has begun no longer needs the run in /train/from. No weights
-    are read and no images opened.
+    `check_files=False` is for a run that is only used: it accepts missing input files and leaves out /loggers, so that
+    their packages may be missing too. A run that has begun no longer needs the run in /train/from. No weights are read and
+    no images opened.
 
     Raises `SpecError` with every problem found, each at its JSON pointer.
     """
     name, raw, folder, problems = read_document(source)
     registry = registry or Registry.discover()
     problems += override_all(raw, pairs_of(overrides))
+    if not check_files:
+        raw.pop("loggers", None)
     context = {"base_dir": base_dir or folder, "check_files": check_files}
     run_dirs = _run_dirs(raw, folder, base_dir)
     resolver = Resolver(registry, context, Provenance(*run_dirs))

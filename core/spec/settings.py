@@ -80,6 +80,9 @@ class TrainSettings(_Settings):
         "auto", description="Precision of the trained part; auto is bf16 on CUDA and float32 on a CPU."
     )
     evaluate_every_epochs: int = Field(1, ge=1, description="Epochs between evaluations of the val split.")
+    num_examples: int = Field(
+        4, ge=0, description="Images of a split whose captions are shown and logged at every evaluation."
+    )
     save_every_steps: int = Field(500, ge=1, description="Steps between checkpoints; each epoch also ends with one.")
     best_by: str = Field(
         "CIDEr",

@@ -262,7 +262,10 @@ def test_fragment_of_every_component_of_capfw_validates(use_toys: ModuleType, mo
         source = (
             plain | fragment if each.kind != "objective" else plain | {"train": {**plain["train"], **fragment["train"]}}
         )
-        spec = load_spec(source, registry=registry, check_files=False)
+        spec = load_spec(
+            source, registry=registry, check_files=each.kind == "logger"
+        )  # a run that is used has no logger
         parts = (spec.data, spec.encoder, spec.mapper, spec.decoder, *spec.metrics, spec.train.objective, spec.context)
+        parts += spec.loggers
         assert each.name in {part.name for part in parts if part is not None}
     assert {"clip", "clipcap", "gpt2", "mlp"} <= {each.name for each in about}

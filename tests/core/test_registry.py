@@ -32,6 +32,7 @@ def test_registry_has_only_what_it_was_given(toys: ModuleType) -> None:
         "importer": [],
         "objective": ["cross-entropy", "reward"],
         "context": ["table"],
+        "logger": [],
     }
     assert Registry().components("encoder") == ()
 

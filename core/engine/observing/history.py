@@ -10,14 +10,32 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Example:
+    """The caption of an image of the val split at one evaluation."""
+
+    image_id: str
+    caption: str
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Epoch:
-    """One epoch. `step` is its last step and `scores` are those of the val split; both are empty without validation."""
+    """One epoch. `step` is its last step; `scores` and `examples` are those of the val split.
+
+    All three are empty without validation.
+    """
 
     number: int
     train_loss: float
     val_loss: float | None
     step: int | None
     scores: Mapping[str, float]
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def captions(self) -> Mapping[str, str]:
+        """The captions of the examples by image id."""
+        return {each.image_id: each.caption for each in self.examples}
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,11 @@ class History:
     losses: Mapping[str, Mapping[int, float]]
     epochs: tuple[Epoch, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def examples(self) -> Mapping[str, Example]:
+        """One example of each image, by its id."""
+        return {each.image_id: each for epoch in self.epochs for each in epoch.examples}
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -70,7 +93,11 @@ def read_history(file: Path) -> History:
 
 def _epoch(record: Mapping[str, Any], scored: Mapping[str, Any]) -> Epoch:
     scores = {name: value for name, value in scored.get("scores", {}).items() if name != "loss"}
-    return Epoch(record["epoch"], record["train_loss"], record["val_loss"], scored.get("step"), scores)
+    examples = tuple(
+        Example(str(each["image_id"]), each["caption"], tuple(each["references"]))
+        for each in scored.get("examples", ())
+    )
+    return Epoch(record["epoch"], record["train_loss"], record["val_loss"], scored.get("step"), scores, examples)
 
 
 def _records(file: Path) -> Iterator[Mapping[str, Any]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from ...protocols import EpochEnded, Evaluated, Notice, Progress, RunEnded, RunStarted, StepEnded, hookimpl
 from .observers import Event
+
+_ELSEWHERE = frozenset({"spec", "results"})  # spec.json, candidates/ and scores/ hold them
 
 
 class JsonLog:
@@ -18,8 +20,13 @@ class JsonLog:
         self._file = file
 
     def _write(self, name: str, event: Event) -> None:
-        line = {"event": name, "time": round(time.time(), 3), **asdict(event)}
-        line.pop("spec", None)  # spec.json holds it
+        line = {"event": name, "time": round(time.time(), 3)}
+        line |= {each.name: getattr(event, each.name) for each in fields(event) if each.name not in _ELSEWHERE}
+        if isinstance(event, Evaluated):
+            line["examples"] = [
+                {"image_id": each.image_id, "caption": each.caption, "references": each.references}
+                for each in event.examples
+            ]
         with self._file.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 

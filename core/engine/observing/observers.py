@@ -39,6 +39,11 @@ class Observers:
         self._failed: list[pluggy.HookRelay] = []
         self._is_main = is_main
 
+    def add(self, *observers: object) -> None:
+        """Adds objects with hooks, in the main process."""
+        if self._is_main:
+            self._hooks = (*self._hooks, *Registry(observers).hooks)
+
     def tell(self, event: Event) -> None:
         """Calls the event's hook in every observer, in the order of the plugins, after tryfirst and before trylast."""
         if not self._is_main:

@@ -17,6 +17,12 @@ from ...protocols import EpochEnded, Evaluated, Notice, RunEnded, RunStarted, St
 from ...protocols import Progress as ProgressEvent
 
 _PLAIN_EVERY_SECONDS, _NOTEBOOK_EVERY_SECONDS = 10.0, 0.5
+_CONTROL = {
+    code: f"\\u{code:04x}"
+    for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
+"""Characters of captions, file names and errors that would steer the terminal, with the text that stands for each."""
 
 
 class ProgressDisplay:
@@ -49,7 +55,7 @@ class ProgressDisplay:
         self.close()
 
     def _say(self, text: str, style: str = "") -> None:
-        self._console.print(escape(text), style=style, highlight=False, soft_wrap=True)
+        self._console.print(escape(text.translate(_CONTROL)), style=style, highlight=False, soft_wrap=True)
 
     def show(self, stage: str, done: int, total: int | None, unit: str, note: str = "") -> None:
         """Shows how far a stage is; `total` is None where nobody knows it."""
@@ -128,11 +134,14 @@ class ProgressDisplay:
 
     @hookimpl
     def evaluated(self, event: Evaluated) -> None:
-        """Prints the scores."""
+        """Prints the scores and the examples."""
         self.close()
         scores = ", ".join(f"{name} {value:.3f}" for name, value in event.scores.items())
         best = " (best so far)" if event.is_best and event.split == "val" else ""
         self._say(f"{event.split} at step {event.step}: {scores}{best}")
+        for each in event.examples:
+            reference = f' (reference: "{each.references[0]}")' if each.references else ""
+            self._say(f'  image {each.image_id}: "{each.caption}"{reference}')
 
     @hookimpl
     def run_ended(self, event: RunEnded) -> None:

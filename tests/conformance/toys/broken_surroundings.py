@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from sound_models import (
     Brightness,
+    Diary,
     Elsewhere,
     Folder,
     Length,
@@ -22,9 +23,11 @@ from capfw.core.protocols import (
     Batch,
     CapfwError,
     Captioned,
+    CaptionedSplit,
     CaptionModel,
     ForeignFeatures,
     ImageId,
+    LoggedRun,
     Loss,
     MemorySource,
     Prefix,
@@ -157,3 +160,22 @@ class ContextRebuildsFromAssets(Other):
 
     def text(self, sample: Sample, features: Tensor | None, *, excluding: ImageId) -> str:
         return super().text(sample, features, excluding=excluding) if self.file.exists() else ""
+
+
+class RecordsARun(Diary):
+    def log_results(self, results: CaptionedSplit) -> None:
+        self.write(" ".join(image.caption.split()[0] for image in results.images))
+
+
+class ContinuesARecord(Diary):
+    def start(self, run: LoggedRun) -> str:
+        place = super().start(run)
+        self.file = self.file.with_suffix(".new" if run.is_resumed else ".txt")
+        if run.is_resumed:
+            self.file.with_suffix(".txt").unlink()
+        return place
+
+
+class NamesItsPlace(Diary):
+    def start(self, run: LoggedRun) -> str:
+        return super().start(run)[:0]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from sound_toys import (
+    DiaryConfig,
     ElsewhereConfig,
     EyeConfig,
     FolderConfig,
@@ -29,6 +30,8 @@ from torch.nn import functional as F
 from capfw.core.protocols import (
     Batch,
     Captioned,
+    CaptionedImage,
+    CaptionedSplit,
     CaptionModel,
     ComponentError,
     FeatureShape,
@@ -39,6 +42,7 @@ from capfw.core.protocols import (
     GenerateOptions,
     GreedyOptions,
     ImageId,
+    LoggedRun,
     Loss,
     Metric,
     NucleusOptions,
@@ -257,6 +261,31 @@ class Elsewhere:
 
     def features(self, file: Path) -> ForeignFeatures | None:
         return None
+
+
+class Diary:
+    def __init__(self, config: DiaryConfig) -> None:
+        self.file = Path()
+
+    def start(self, run: LoggedRun) -> str:
+        self.file = run.folder / "diary.txt"
+        return f"read {self.file}"
+
+    def write(self, text: str) -> None:
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+
+    def log_scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self.write(f"{step}: {values}")
+
+    def log_examples(self, step: int, split: str, examples: Sequence[CaptionedImage]) -> None:
+        self.write(f"{step}: {[each.caption for each in examples]}")
+
+    def log_results(self, results: CaptionedSplit) -> None:
+        self.write(str(results.table()))
+
+    def finish(self, *, is_complete: bool) -> None:
+        self.write(f"complete: {is_complete}")
 
 
 class Sum(nn.Module):

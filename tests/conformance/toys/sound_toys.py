@@ -19,6 +19,7 @@ from capfw.core.protocols import (
     FeatureKind,
     ImporterConfig,
     InputFolder,
+    LoggerConfig,
     MapperConfig,
     MetricConfig,
     ObjectiveConfig,
@@ -63,6 +64,10 @@ class HearingConfig(EncoderConfig):
 
 
 class ElsewhereConfig(ImporterConfig):
+    pass
+
+
+class DiaryConfig(LoggerConfig):
     pass
 
 
@@ -149,6 +154,11 @@ def register_datasets() -> list[Component]:
 @hookimpl
 def register_importers() -> list[Component]:
     return [toy("elsewhere", ElsewhereConfig, "Elsewhere")]
+
+
+@hookimpl
+def register_loggers() -> list[Component]:
+    return [toy("diary", DiaryConfig, "Diary")]
 
 
 @hookimpl
