@@ -22,10 +22,19 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("run_dirs", nargs=-1, metavar="[RUN_DIR]...", type=_PATH)
-@click.option("--split", help="Split to show; by default test, or val where not every run has results of test.")
+@click.option(
+    "--split",
+    help="Split to show; by default test, or val where not every run has results of test. With --references, the split "
+    "of their file.",
+)
 @set_option("Override a value of /data, such as /data/images")
-@click.option("--candidates", multiple=True, type=_PATH, help="Files of COCO results in place of runs.")
-@click.option("--references", type=_PATH, help="COCO captions file for --candidates.")
+@click.option(
+    "--candidates",
+    multiple=True,
+    type=_PATH,
+    help="Files of captions in place of runs, in any format of `capfw score`.",
+)
+@click.option("--references", type=_PATH, help="File of references for --candidates.")
 @click.option("--images", type=_PATH, help="Folder of the photos for --candidates.")
 @click.option("--metrics", "chosen", metavar="NAME,NAME,...", help="Metrics for --candidates, as in `capfw score`.")
 @click.option("--output", type=_PATH, help="Write the page into this new folder, and start no server.")
@@ -71,7 +80,7 @@ def view(
             from ..core.viewing.runs import view_runs
 
             return view_runs(run_dirs, split, overrides=overrides, registry=registry)
-        return _view_files(registry, candidates, references, images, chosen)
+        return _view_files(registry, candidates, references, images, split, chosen)
 
     if output is not None:
         _export(collect, output, picture_side)
@@ -92,22 +101,28 @@ def _require_one_form(
     if not run_dirs and not candidates:
         raise click.UsageError("Name one to four run directories, or files with --candidates.")
     of_files = {"--references": references, "--images": images, "--metrics": chosen}
-    of_runs = {"--split": split, "--set": overrides}
+    of_runs = {"--set": overrides}
     for name, value in (of_files if run_dirs else of_runs).items():
         if value:
             raise click.UsageError(f"{name} belongs to {'--candidates' if run_dirs else 'run directories'}.")
-    if chosen is not None and references is None:
-        raise click.UsageError("--metrics needs --references.")
+    for name, value in {"--metrics": chosen, "--split": split}.items() if candidates else ():
+        if value and references is None:
+            raise click.UsageError(f"{name} needs --references.")
 
 
 def _view_files(
-    registry: Registry, candidates: tuple[Path, ...], references: Path | None, images: Path | None, chosen: str | None
+    registry: Registry,
+    candidates: tuple[Path, ...],
+    references: Path | None,
+    images: Path | None,
+    split: str | None,
+    chosen: str | None,
 ) -> Collection:
     from ..core.scoring import choose_metrics
     from ..core.viewing.result_files import view_files
 
     metrics = choose_metrics(registry, chosen) if references is not None else []
-    return view_files(candidates, references, images, metrics=metrics)
+    return view_files(candidates, references, images, registry=registry, split=split, metrics=metrics)
 
 
 def _export(collect: Callable[[], Collection], output: Path, picture_side: int | None) -> None:

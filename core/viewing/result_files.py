@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from ..errors import DataError, RequestError
+from ..captions import CaptionFile, matched, read_captions
+from ..errors import RequestError
 from ..protocols import FileSource, ImageId, Metric
 from ..protocols.images import SUFFIXES
-from ..scoring import FileScores, References, read_candidates, read_references, score_files
-from .collection import Collection, System, ViewedImage, distinct_names, require_few
+from ..registry import Registry
+from ..scoring import FileScores, score_files
+from .collection import Candidate, Collection, System, ViewedImage, distinct_names, require_few
 from .runs import candidates_of
 
 
@@ -20,74 +21,78 @@ def view_files(
     references: Path | None = None,
     images: Path | None = None,
     *,
+    registry: Registry | None = None,
+    split: str | None = None,
     metrics: Sequence[Metric] = (),
 ) -> Collection:
-    """The captions of one to four result files, over the images of the references, or of the files themselves.
+    """The captions of one to four files, over the images of the references, or of the files themselves.
 
-    `metrics` score every file whose images have references. `images` is the folder of the photos. Images without a
-    candidate or without references are shown, and counted in a notice. Raises `CapfwError`.
+    `read_captions` says which formats it reads; `split` keeps one split of the references. `metrics` score every file
+    whose images have references. `images` is the folder of the photos. Images without a candidate or without references
+    are shown, and counted in a notice. Raises `CapfwError`.
     """
     require_few(len(candidates), "files")
     if images is not None and not images.is_dir():
-        raise RequestError(
-            "there is no such folder.", where=str(images), fix="Name the folder of the photos: --images DIR."
-        )
-    known: References = read_references(references)[0] if references else {}
-    names = _file_names(references) if references else {}
+        fix = "Name the folder of the photos: --images DIR."
+        raise RequestError("there is no such folder.", where=str(images), fix=fix)
+    registry = registry or Registry.discover()
+    known = read_captions(references, registry, split=split) if references else None
     systems, notices = [], []
-    for file, name in zip(candidates, distinct_names(candidates), strict=True):
-        read_candidates(file)
-        entries = json.loads(file.read_bytes())
-        captions = candidates_of(entries, file)
-        names |= {entry["image_id"]: str(entry["file"]) for entry in entries if "file" in entry}
-        scored = _scores(file, references, captions, known, metrics)
+    names = {i: entry.file_name for i, entry in known.images.items()} if known else {}
+    for path, name in zip(candidates, distinct_names(candidates), strict=True):
+        given = read_captions(path, registry)
+        found = matched(given, known)[0] if known else given
+        stored = _stored(given)
+        captions = {new: stored[old] for old, new in zip(given.images, found.images, strict=True)}
+        names = {**{i: entry.file_name for i, entry in found.images.items() if entry.file_name}, **names}
+        scored = _scores(given, known, captions, metrics)
         notices += [f"{name}: {text}" for text in (scored.notices if scored else ())]
-        facts = {
-            "images": f"{len(captions):,}",
-            **({"scored images": f"{scored.signature['num_images']:,}"} if scored else {}),
-        }
-        scores, per_image = (scored.scores, scored.per_image) if scored else ({}, {})
-        systems.append(System(name, str(file), captions, scores, per_image, facts))
-    ids = list(dict.fromkeys([*known, *(image_id for system in systems for image_id in system.candidates)]))
+        systems.append(_system(name, path, captions, scored))
+    ids = dict.fromkeys([*(known.images if known else ()), *(i for system in systems for i in system.candidates)])
     photos = _Photos(images) if images else None
-    shown = [_image(image_id, known, names.get(image_id, ""), photos) for image_id in ids]
+    references_of = known.every() if known else {}
+    shown = [_image(i, references_of.get(i, ()), names.get(i, ""), photos) for i in ids]
     if photos and (missing := sum(each.source is None for each in shown)):
         notices.append(f"{missing} of {len(shown)} images have no photo in {images}.")
-    main_score = next((name for name in ("CIDEr", *_names(systems)) if name in _names(systems)), None)
+    scores = list(dict.fromkeys(name for system in systems for name in system.per_image))
+    main_score = "CIDEr" if "CIDEr" in scores else next(iter(scores), None)
     return Collection(" · ".join(system.name for system in systems), None, shown, systems, main_score, notices)
 
 
-def _names(systems: Sequence[System]) -> list[str]:
-    return [name for system in systems for name in system.per_image]
+def _stored(file: CaptionFile) -> dict[ImageId, Candidate]:
+    """The candidates, with log-probabilities where the file is one of COCO's results that has them."""
+    plain = {
+        i: Candidate(entry.captions[0], others=[(text, None) for text in entry.captions[1:]])
+        for i, entry in file.images.items()
+    }
+    try:
+        content = json.loads(file.path.read_bytes())
+    except (ValueError, RecursionError):
+        return plain
+    is_results = isinstance(content, list) and all(isinstance(entry, dict) and "log_prob" in entry for entry in content)
+    rich = candidates_of(content, file.path) if is_results else {}
+    return rich if rich.keys() == plain.keys() else plain
 
 
 def _scores(
-    file: Path,
-    references: Path | None,
-    captions: Mapping[ImageId, object],
-    known: References,
-    metrics: Sequence[Metric],
+    given: CaptionFile, known: CaptionFile | None, captions: Mapping[ImageId, Candidate], metrics: Sequence[Metric]
 ) -> FileScores | None:
-    if references is None or not metrics or not captions.keys() & known.keys():
+    if known is None or not metrics or not captions.keys() & known.images.keys():
         return None
-    return score_files(file, references, metrics, allow_missing=True, allow_extra=True)
+    return score_files(given, known, metrics, allow_missing=True, allow_extra=True, allow_duplicates=True)
 
 
-def _file_names(references: Path) -> dict[ImageId, str]:
-    """The file names in the list "images" of a COCO captions file, if it has one."""
-    content: Any = json.loads(references.read_bytes())
-    listed = content.get("images") if isinstance(content, dict) else None
-    if not isinstance(listed, list):
-        return {}
-    try:
-        return {each["id"]: str(each["file_name"]) for each in listed if "file_name" in each}
-    except (KeyError, TypeError) as err:
-        raise DataError('an entry of "images" needs an id.', where=str(references)) from err
+def _system(name: str, path: Path, captions: Mapping[ImageId, Candidate], scored: FileScores | None) -> System:
+    facts = {"images": f"{len(captions):,}"}
+    if scored is None:
+        return System(name, str(path), captions, facts=facts)
+    facts["scored images"] = f"{scored.signature['num_images']:,}"
+    return System(name, str(path), captions, scored.scores, scored.per_image, facts)
 
 
-def _image(image_id: ImageId, known: References, name: str, photos: _Photos | None) -> ViewedImage:
+def _image(image_id: ImageId, references: tuple[str, ...], name: str, photos: _Photos | None) -> ViewedImage:
     path = photos.find(image_id, name) if photos else None
-    return ViewedImage(image_id, known.get(image_id, ()), name, None if path is None else FileSource(path))
+    return ViewedImage(image_id, references, name, None if path is None else FileSource(path))
 
 
 class _Photos:

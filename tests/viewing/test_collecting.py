@@ -116,6 +116,15 @@ def test_result_files_are_scored_and_find_their_photos(files: Path) -> None:
     assert written == ["0.webp", "1.webp"], "not the photo outside the folder"
 
 
+def test_tables_of_captions_are_matched_by_file_name(files: Path) -> None:
+    (files / "captions.csv").write_text("file,caption\n0.png,a table\n0.png,another\n1.png,a chair\n")
+    collection = view_files([files / "captions.csv"], files / "refs.json")
+    assert [image.image_id for image in collection.images] == [0, 1, 2, 3]
+    candidates = collection.systems[0].candidates
+    assert {i: each.text for i, each in candidates.items()} == {0: "a table", 1: "a chair"}
+    assert list(candidates[0].others) == [("another", None)]
+
+
 def test_result_files_without_references_are_shown_without_scores(files: Path) -> None:
     collection = view_files([files / "a.json"])
     assert len(collection.images) == 4
@@ -128,7 +137,8 @@ def test_result_files_without_references_are_shown_without_scores(files: Path) -
     [
         ([], "Name one to four run directories"),
         (["RUN", "--references", "x.json"], "--references belongs to --candidates"),
-        (["--candidates", "a.json", "--split", "val"], "--split belongs to run directories"),
+        (["--candidates", "a.json", "--split", "val"], "--split needs --references"),
+        (["--candidates", "a.json", "--set", "/data/images=x"], "--set belongs to run directories"),
         (["--candidates", "a.json", "--metrics", "bleu"], "--metrics needs --references"),
         (["RUN", "--picture-side", "10"], "--picture-side needs --output"),
         (["RUN", "--output", "x", "--port", "1"], "--output starts no server"),
