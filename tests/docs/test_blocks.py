@@ -32,7 +32,7 @@ LANGUAGES = SHELL | {"python", "json", "toml", "text"}
 COMMANDS = ("capfw", "python", "python3", "pip", "make", "git", "cd", "pytest", "twine", "export")
 
 # They install packages, publish, or run all the tests, these among them. They download, or need several GPUs or nodes.
-# The published checkpoint and the parts that `capfw init` proposes need published weights.
+# The published checkpoint and the parts that `capfw init` proposes need published weights. A server runs until Ctrl+C.
 NOT_RUN = (
     "python -m pip install",
     "python -m venv",
@@ -54,6 +54,7 @@ NOT_RUN = (
     "capfw import checkpoint coco_weights.pt",
     "capfw run photos.json",
     "capfw caption photos/ --run runs/photos",
+    "capfw view runs/quickstart --port 8000",
 )
 
 

@@ -16,13 +16,13 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from ...errors import UnreadableSource
 from ...protocols import KINDS, Sample, thumbnail
 from ...spec import RunSpec
+from ...viewing.history import History, read_history
 from ..atomic import write_text
 from ..evaluation import Evaluation
 from ..generate import Caption
 from ..inputs.extraction import skip_notice
 from ..run_directory import RunDirectory
 from .charts import FRAME, Chart, line_chart, means
-from .history import History, read_history
 
 _MOST_IMAGES = 60
 _MOST_POINTS = 400

@@ -40,12 +40,16 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """The course of a training. `losses` has each named loss by step; `total` is the weighted sum that is minimised."""
+    """The course of a training. `losses` has each named loss by step; `total` is the weighted sum that is minimised.
+
+    `position` is where it is: "epoch 2, step 470 of 1,256".
+    """
 
     total: Mapping[int, float]
     losses: Mapping[str, Mapping[int, float]]
     epochs: tuple[Epoch, ...]
     warnings: tuple[str, ...]
+    position: str = ""
 
     @property
     def examples(self) -> Mapping[str, Example]:
@@ -69,10 +73,12 @@ def read_history(file: Path) -> History:
     epochs: dict[int, Epoch] = {}
     warnings: dict[str, None] = {}
     scored: Mapping[str, Any] = {}
+    position = ""
     for record in _records(file):
         match record["event"]:
             case "step":
                 total[record["step"]] = record["loss"]
+                position = f"epoch {record['epoch']}, step {record['step']:,} of {record['num_steps']:,}"
                 for name, value in record["losses"].items():
                     losses.setdefault(name, {})[record["step"]] = value
             case "evaluated" if record["split"] == "val":
@@ -88,6 +94,7 @@ def read_history(file: Path) -> History:
         {name: dict(sorted(values.items())) for name, values in losses.items()},
         tuple(epochs[number] for number in sorted(epochs)),
         tuple(warnings),
+        position,
     )
 
 
