@@ -1,12 +1,14 @@
 """Reads captions from files, and finds the images that two files share: candidates of any system, and references.
 
-capfw reads its own files: COCO's results, COCO's captions, and the JSON lines of `capfw caption`. Every other format
-belongs to a data set, such as `csv`.
+capfw reads COCO's results, COCO's captions, the CSV and JSON lines of `capfw caption`, and a JSON object of captions by
+file name. Every other format belongs to a data set, such as `csv`.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import re
 import unicodedata
@@ -15,11 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .errors import CapfwError, DataError, UnclearColumns, choices
+from .errors import CapfwError, DataError, UnclearColumns, choices, listed
 from .protocols import CaptionEntry, DatasetConfig, ImageId, narrowed, split_of
 from .registry import Registry
 
 NUM_SHOWN = 5
+_NUM_NAMED = 12
+_HEADER = b"file,caption,log_prob,error\n"  # of the CSV of `capfw caption`
 _ENDING = re.compile(r"\.[a-z][a-z0-9]{1,4}$")
 _RESULTS = "a COCO results file, a list of {image_id, caption}"
 _CAPTIONS = 'a COCO captions file, with a list "annotations"'
@@ -38,8 +42,8 @@ class CaptionFile:
         return {image_id: entry.captions[0] for image_id, entry in self.images.items()}
 
     def every(self) -> dict[ImageId, tuple[str, ...]]:
-        """All captions of each image."""
-        return {image_id: entry.captions for image_id, entry in self.images.items()}
+        """All captions of each image, as references: without the images whose captions are all empty."""
+        return {image_id: entry.captions for image_id, entry in self.images.items() if any(entry.captions)}
 
 
 def read_captions(
@@ -100,17 +104,34 @@ def count_of(ids: Mapping[ImageId, object] | Sequence[ImageId]) -> str:
 
 def _own(data: bytes, file: Path) -> Sequence[CaptionEntry] | None:
     """The entries of a file in one of capfw's own formats, else None."""
+    if data.startswith(_HEADER):
+        return _rows(data.decode("utf-8", "replace"))
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
         return _lines(data)
     if isinstance(content, dict) and "annotations" in content:
         return _grouped(_entries(content["annotations"], file, _CAPTIONS), _file_names(content))
+    if isinstance(content, dict) and content and all(map(_is_captions, content.values())):
+        texts = {name: [value] if isinstance(value, str) else value for name, value in content.items()}
+        return [CaptionEntry(name, tuple(each), name) for name, each in texts.items()]
     if content == [] or (isinstance(content, list) and isinstance(content[0], dict) and "image_id" in content[0]):
         entries = _entries(content, file, _RESULTS)
         named = {entry["image_id"]: entry["file"] for entry in content if isinstance(entry.get("file"), str)}
         return _grouped(entries, named)
     return _lines(data)
+
+
+def _is_captions(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+
+
+def _rows(text: str) -> Sequence[CaptionEntry]:
+    """The rows of the CSV of `capfw caption`. An image with an error has no caption; an empty caption is one."""
+    captions: dict[ImageId, list[str]] = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        captions.setdefault(row["file"], []).extend([] if row["error"] else [row["caption"]])
+    return [CaptionEntry(file, tuple(texts), str(file)) for file, texts in captions.items()]
 
 
 def _lines(data: bytes) -> Sequence[CaptionEntry] | None:
@@ -175,9 +196,9 @@ def _of_data_sets(
             entries = narrowed(component.example, DatasetConfig).captions_of(file, columns=columns)
         except UnclearColumns as err:
             flags = " ".join(f"{flag} {question.role}=NAME" for question in err.questions)
-            raise DataError(
-                err.what, where=err.where, fix=f"{choices('Columns', err.columns)}\nName yours: {flags}."
-            ) from err
+            fix = f"The columns are {listed(list(err.columns), _NUM_NAMED)}.\nName yours: {flags}"
+            fix += " (once for each column of captions)." if "caption" in flags else "."
+            raise DataError(err.what, where=err.where, fix=fix) from err
         except CapfwError:
             raise
         except Exception as err:  # third-party code; it matters only if no other data set reads the file

@@ -147,9 +147,12 @@ def score_files(
     missing = [i for i in known if i not in captions]
     extra = [i for i in captions if i not in known]
     if missing and not allow_missing:
-        raise _unpaired(missing, "no candidate", candidates, "allow_missing")
+        if split := _only_split(shared, references):
+            what = f"{count_of(missing)} with no candidate; all {len(shared)} candidates are of split {split}."
+            raise DataError(what, where=str(candidates.path), fix=f"Score that split: --split {split}.")
+        raise _unpaired(missing, "no candidate", candidates, "allow_missing", extra)
     if extra and not allow_extra:
-        raise _unpaired(extra, "no references", references, "allow_extra")
+        raise _unpaired(extra, "no references", references, "allow_extra", missing)
     left_out = ((missing, "no candidate"), (extra, "no references"))
     notices += [f"Left out: {count_of(ids)} with {what}." for ids, what in left_out if ids]
     notices += [notice] if notice else []
@@ -248,12 +251,21 @@ def _unrelated(candidates: CaptionFile, references: CaptionFile) -> DataError:
     return DataError(what, where=str(candidates.path), fix=fix)
 
 
-def _unpaired(ids: Sequence[ImageId], what: str, file: CaptionFile, option: str) -> DataError:
-    flag = "--" + option.replace("_", "-")
-    fix = f"Complete the file, or leave these images out: {option}=True, on the command line {flag}."
-    if close := suggestion(str(ids[0]), map(str, file.images)):
+def _unpaired(
+    ids: Sequence[ImageId], what: str, file: CaptionFile, option: str, others: Sequence[ImageId]
+) -> DataError:
+    """The error of images that one file lacks. `others` are those of that file which have no counterpart either."""
+    fix = f"Complete the file, or leave these images out: {option}=True, on the command line --{option.replace('_', '-')}."
+    names = [i for i in others if isinstance(i, str)]
+    if isinstance(ids[0], str) and (close := suggestion(ids[0], names)):
         fix = f"For {ids[0]}: {close}\n{fix}"
     return DataError(f"{count_of(ids)} with {what}: {listed(ids, NUM_SHOWN)}.", where=str(file.path), fix=fix)
+
+
+def _only_split(shared: Sequence[ImageId], references: CaptionFile) -> str:
+    """The split that holds all shared images, where the file of the references names several; else an empty text."""
+    splits = {references.images[i].split for i in shared}
+    return splits.pop() if len(splits) == 1 and len({entry.split for entry in references.images.values()}) > 1 else ""
 
 
 def _first_of_several(candidates: CaptionFile, allow_duplicates: bool) -> str | None:

@@ -38,6 +38,7 @@ FORMS = {
     "ours.jsonl": '{"file": "a", "captions": [{"caption": "a dog", "log_prob": -1}]}\n'
     '{"file": "b", "captions": [{"caption": "a cat"}, {"caption": "one cat"}]}\n{"file": "c", "error": "unreadable"}\n',
     "ours.csv": "file,caption,log_prob,error\na,a dog,-1,\nb,a cat,-2,\nb,one cat,-3,\nc,,,unreadable\n",
+    "by_name.json": '{"a": "a dog", "b": ["a cat", "one cat"]}',
 }
 
 
@@ -76,12 +77,26 @@ def test_columns_of_other_names_are_named(tmp_path: Path, registry: Registry) ->
     table = _write(tmp_path, "t.csv", "Bild,Beschreibung\na.jpg,ein Hund\n")
     with pytest.raises(DataError, match="no column is called as file names usually are") as err:
         read_captions(table, registry, flag="--reference-column")
-    assert "Columns: Bild, Beschreibung." in str(err.value)
+    assert "The columns are Bild, Beschreibung." in str(err.value)
     assert "--reference-column file=NAME --reference-column caption=NAME" in str(err.value)
     named = {"file": ["Bild"], "caption": ["Beschreibung"]}
     assert read_captions(table, registry, columns=named).every() == {"a.jpg": ("ein Hund",)}
     with pytest.raises(DataError, match='no column "Bilt"'):
         read_captions(table, registry, columns={**named, "file": ["Bilt"]})
+
+
+@pytest.mark.parametrize("header", ["file,caption,log_prob,error", "file,caption,note,more"])
+def test_an_empty_caption_is_one_where_the_image_has_no_other(header: str, tmp_path: Path, registry: Registry) -> None:
+    table = _write(tmp_path, "t.csv", f"{header}\na.jpg,,-1,\nb.jpg,a cat,-2,\n")
+    found = read_captions(table, registry)
+    assert found.best() == {"a.jpg": "", "b.jpg": "a cat"}
+    assert found.every() == {"b.jpg": ("a cat",)}
+
+
+def test_a_table_in_another_encoding_is_saved_anew(tmp_path: Path, registry: Registry) -> None:
+    (tmp_path / "t.csv").write_bytes("file,caption\na.jpg,ein Hündchen\n".encode("cp1252"))
+    with pytest.raises(DataError, match="line 2: not UTF-8\n  Save it as CSV UTF-8"):
+        read_captions(tmp_path / "t.csv", registry)
 
 
 def test_wrong_rows_are_named_by_their_lines(tmp_path: Path, registry: Registry) -> None:

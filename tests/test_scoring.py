@@ -62,6 +62,22 @@ def test_candidates_without_references_are_an_error_or_left_out(tmp_path: Path) 
     assert score_files(candidates, references, [Words()], allow_extra=True).per_image["WORDS"] == {1: 2.0}
 
 
+def test_only_a_name_without_a_counterpart_is_suggested(tmp_path: Path) -> None:
+    references = captions_file(tmp_path, [("dog_1.jpg", "a"), ("dog_2.jpg", "b")])
+    with pytest.raises(DataError, match=r"1 image with no candidate: dog_2\.jpg") as err:
+        score_files(results(tmp_path, [("dog_1.jpg", "a")]), references, [Words()])
+    assert "Did you mean" not in str(err.value)
+    with pytest.raises(DataError, match=r'For dog_2\.jpg: Did you mean "dgo_2\.jpg"'):
+        score_files(results(tmp_path, [("dog_1.jpg", "a"), ("dgo_2.jpg", "b")]), references, [Words()])
+
+
+def test_candidates_of_one_split_are_offered_that_split(tmp_path: Path) -> None:
+    (tmp_path / "known.csv").write_text("file,caption,split\na.jpg,a dog,train\nb.jpg,a cat,Test\n")
+    with pytest.raises(DataError, match="all 1 candidates are of split Test") as err:
+        score_files(results(tmp_path, [("b.jpg", "a cat")]), tmp_path / "known.csv", [Words()])
+    assert "--split Test" in str(err.value)
+
+
 @pytest.mark.parametrize("options", [{}, {"allow_missing": True, "allow_extra": True}])
 def test_files_that_share_no_image_are_not_of_each_other(options: dict[str, bool], tmp_path: Path) -> None:
     candidates, references = results(tmp_path, [("a.jpg", "a dog")]), captions_file(tmp_path, [(5, "x")])

@@ -10,7 +10,8 @@ from ....core.protocols import CaptionEntry, DataError, ImageId, listed
 from .csv_rows import read_csv
 from .json_rows import read_jsonl
 from .recognition import Recognized, recognize_csv, recognize_json, unclear_columns
-from .rows import Problem, Row
+from .rows import NOT_UTF8, Problem, Row
+from .text import AS_UTF8
 
 _NUM_SHOWN = 20
 Named = Mapping[str, Sequence[str]]
@@ -29,7 +30,7 @@ def json_captions(table: Path, named: Named) -> list[CaptionEntry] | None:
 
 
 def _by_image(table: Path, found: Recognized, rows: Iterable[Row | Problem]) -> list[CaptionEntry]:
-    """Returns one entry per image, by its id, else by its file. A row with an empty caption adds none."""
+    """Returns one entry per image, by its id, else by its file. An empty caption counts only where it is the only one."""
     if found.unclear:
         raise unclear_columns(table, found)
     entries: dict[ImageId, CaptionEntry] = {}
@@ -47,10 +48,12 @@ def _by_image(table: Path, found: Recognized, rows: Iterable[Row | Problem]) -> 
             problems.append(
                 Problem(table, row.line, f'{image_id} is in split "{row.split}" here, and "{entry.split}" before')
             )
-        entries[image_id] = replace(entry, captions=entry.captions + ((row.caption,) if row.caption else ()))
+        filled = tuple(text for text in (*entry.captions, row.caption or "") if text)
+        entries[image_id] = replace(entry, captions=filled or ("",))
     if problems:
         lines = [f"line {problem.line}: {problem.text}" for problem in problems]
         count = f"{len(lines)} row{'s are' * (len(lines) > 1) or ' is'} wrong"
         shown = listed(lines, _NUM_SHOWN, between="\n  ")
-        raise DataError(f"{count}.\n  {shown}", where=str(table), fix="Correct the rows.")
+        fix = AS_UTF8 if any(problem.text == NOT_UTF8 for problem in problems) else "Correct the rows."
+        raise DataError(f"{count}.\n  {shown}", where=str(table), fix=fix)
     return list(entries.values())

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ....core.protocols import ColumnQuestion, DataError, UnclearColumns, suggestion
+from ....core.protocols import ColumnQuestion, DataError, UnclearColumns, listed, suggestion
 from . import Columns
 from .csv_rows import cells_of, header_of
 from .json_rows import SEVERAL, entries_of, keys_of
@@ -41,6 +41,7 @@ _USUAL_NAMES = {
 _NUMBERED = re.compile(r"(.+?)[_.]?\d+")
 _FILE_NAME = re.compile(r".+\.(jpe?g|png|webp|gif|bmp|tiff?|heic|avif)(#\d+)?", re.IGNORECASE)
 _NUM_EXAMPLES = 20
+_NUM_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def unclear_columns(table: Path, recognized: Recognized, faults: Iterable[str] =
     lines = [f"no column is called as {ROLES[role]} usually are" for role in recognized.unclear]
     lines += faults
     flags = " ".join(f"--column {role}=NAME" for role in recognized.unclear)
-    fix = f"The columns are {', '.join(columns)}.\nName yours: {flags}"
+    fix = f"The columns are {listed(list(columns), _NUM_NAMED)}.\nName yours: {flags}"
     fix += " (once for each column of captions)." if "caption" in recognized.unclear else "."
     return UnclearColumns(
         "; ".join(lines) + ".",
