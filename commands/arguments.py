@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from ..core.protocols import Kind
     from ..core.registry import Registry
+    from ..core.resampling import Interval
     from ..core.spec import RunSpec
 
 FuncT = TypeVar("FuncT", bound=Callable[..., Any])
@@ -105,18 +106,26 @@ def load(ctx: click.Context, spec: Path, overrides: Pairs) -> tuple[RunSpec, Reg
     return load_spec(spec, registry=registry, overrides=overrides), registry
 
 
-def print_scores(title: str, scores: Mapping[str, float]) -> None:
-    """Prints scores on stdout, below a title; CIDEr is unscaled (1.2, not 120)."""
+def print_scores(title: str, scores: Mapping[str, float], intervals: Mapping[str, Interval]) -> None:
+    """Prints scores and their intervals on stdout, below a title; CIDEr is unscaled (1.2, not 120)."""
     from rich.console import Console
     from rich.table import Table
 
     click.echo(title)  # a table would wrap its title at its own width
     table = Table()
-    table.add_column("score")
-    table.add_column("value", justify="right")
+    for heading in ("score", "value", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "score" else "right")
     for name, value in scores.items():
-        table.add_row(name, f"{value:.4f}")
+        ends = intervals.get(name)
+        table.add_row(name, f"{value:.4f}", f"{ends.low:.4f} to {ends.high:.4f}" if ends else "")
     Console(file=sys.stdout).print(table)
+
+
+def scores_as_json(scores: Mapping[str, float], intervals: Mapping[str, Interval]) -> dict[str, object]:
+    """Returns the scores, and their intervals with the method, as JSON values."""
+    from ..core.results import interval_record
+
+    return {"scores": dict(scores), **interval_record(intervals)}
 
 
 def in_words(seconds: float) -> str:

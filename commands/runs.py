@@ -9,9 +9,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import AS_JSON, DEVICE, SET, SPEC, Pairs, in_bytes, in_words, load, print_scores, registry_of
+from .arguments import (
+    AS_JSON,
+    DEVICE,
+    SET,
+    SPEC,
+    Pairs,
+    in_bytes,
+    in_words,
+    load,
+    print_scores,
+    registry_of,
+    scores_as_json,
+)
 
 if TYPE_CHECKING:
+    from ..core.engine.evaluation import Evaluation
     from ..core.engine.run import RunResult, Stage
 
 
@@ -24,6 +37,11 @@ def _run(ctx: click.Context, spec: Path, overrides: Pairs, until: Stage, device:
         result = run(loaded, registry=registry, observers=[display], until=until, device=device)
     _leave_printing_to_the_main_process(ctx)
     return result
+
+
+def _print_evaluation(evaluation: Evaluation) -> None:
+    title = f"Scores of split {evaluation.split}, {len(evaluation.captions)} images"
+    print_scores(title, evaluation.scores, evaluation.intervals)
 
 
 def _leave_printing_to_the_main_process(ctx: click.Context) -> None:
@@ -46,15 +64,16 @@ def run_command(ctx: click.Context, spec: Path, overrides: Pairs, device: str | 
     The same command continues where an earlier call stopped.
     """
     result = _run(ctx, spec, overrides, "report", device)
-    scores = dict(result.evaluation.scores) if result.evaluation else {}
+    evaluation = result.evaluation
     if as_json:
-        split = result.evaluation.split if result.evaluation else None
-        click.echo(json.dumps({"run_dir": str(result.run_dir), "split": split, "scores": scores}))
+        found = scores_as_json(evaluation.scores, evaluation.intervals) if evaluation else {"scores": {}}
+        split = evaluation.split if evaluation else None
+        click.echo(json.dumps({"run_dir": str(result.run_dir), "split": split, **found}))
         return
-    if result.evaluation:
-        print_scores(f"Scores of split {result.evaluation.split}, {len(result.evaluation.captions)} images", scores)
+    if evaluation:
+        _print_evaluation(evaluation)
     click.echo(f"Run directory: {result.run_dir}")
-    if result.evaluation:
+    if evaluation:
         click.echo(f"Report: {result.run_dir / 'report.html'}")
         click.echo(f"Caption images with it: capfw caption IMAGES... --run {result.run_dir}")
 
@@ -146,11 +165,8 @@ def evaluate(
         )
     _leave_printing_to_the_main_process(ctx)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"split": evaluation.split, "scores": dict(evaluation.scores), "signature": evaluation.signature}
-            )
-        )
+        found = scores_as_json(evaluation.scores, evaluation.intervals)
+        click.echo(json.dumps({"split": evaluation.split, **found, "signature": evaluation.signature}))
         return
-    print_scores(f"Scores of split {evaluation.split}, {len(evaluation.captions)} images", dict(evaluation.scores))
+    _print_evaluation(evaluation)
     click.echo(f"Candidates and scores: {output or run_dir}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .arguments import AS_JSON, Columns, column_option, device_option, print_scores, registry_of
+from .arguments import AS_JSON, Columns, column_option, device_option, print_scores, registry_of, scores_as_json
 
 if TYPE_CHECKING:
     from ..core.errors import CapfwError
@@ -106,9 +106,9 @@ def score(
     for notice in found.notices:
         click.echo(f"Note: {notice}", err=True)
     if as_json:
-        click.echo(json.dumps({"scores": dict(found.scores), "signature": found.signature}))
+        click.echo(json.dumps({**scores_as_json(found.scores, found.intervals), "signature": found.signature}))
     else:
-        print_scores(f"Scores of {found.signature['num_images']} images", found.scores)
+        print_scores(f"Scores of {found.signature['num_images']} images", found.scores, found.intervals)
     if per_image is not None:
         _write(per_image, found.by_image())
         if not as_json:

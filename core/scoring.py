@@ -15,6 +15,7 @@ from .captions import NUM_SHOWN, CaptionFile, count_of, matched, read_captions
 from .errors import CapfwError, CapfwWarning, DataError, PluginError, Problem, SpecError, listed, suggestion
 from .protocols import Captioned, ComponentConfig, CountsDocuments, ImageId, Metric, MetricConfig, Scores, narrowed
 from .registry import Registry
+from .resampling import Interval, Statistics, functions_of, intervals_of, summed_scores
 from .spec import Part, load_part
 
 
@@ -22,14 +23,19 @@ from .spec import Part, load_part
 class FileScores:
     """The result of `score_files`.
 
-    scores: corpus value by score name. per_image: the value of each image, by score name. signature: two such scores may
-    be compared only if it is equal. notices: those of the metrics, and of reading the files.
+    scores: corpus value by score name. intervals: a 95 % interval of each that can have one, by a bootstrap over images.
+    per_image: the value of each image, by score name. signature: two such scores may be compared only if it is equal.
+    notices: those of the metrics, and of reading the files. captioned: the captions that were scored. statistics: those of
+    each metric.
     """
 
     scores: Mapping[str, float]
+    intervals: Mapping[str, Interval]
     per_image: Mapping[str, Mapping[ImageId, float]]
     signature: Mapping[str, object]
     notices: tuple[str, ...]
+    captioned: Captioned
+    statistics: Sequence[Statistics]
 
     def by_image(self) -> list[dict[str, object]]:
         """One record per image, `{"image_id": ..., score name: value, ...}`, in the order of the references."""
@@ -163,18 +169,27 @@ def score_files(
         "num_left_out": len(known.keys() ^ captions.keys()),
         "candidates": {"file": candidates.path.name, "sha256": candidates.sha256},
         "references": {"file": references.path.name, "sha256": references.sha256},
-        "metrics": [{**m.signature(), **d} for m, d in zip(metrics, found.details, strict=True)],
+        "metrics": found.signatures,
     }
-    return FileScores(found.corpus, found.per_image, signature, (*notices, *found.notices))
+    notices += found.notices
+    return FileScores(
+        found.corpus, found.intervals, found.per_image, signature, tuple(notices), captioned, found.statistics
+    )
 
 
 @dataclass(frozen=True)
 class MetricScores:
-    """The result of several metrics: corpus and per-image values by score name, details per metric, and notices."""
+    """The result of several metrics: corpus values, their intervals and per-image values by score name, and notices.
+
+    `signatures` and `statistics` are those of each metric. A signature has the names of the scores, the facts of
+    `Metric.signature`, and those of `Scores.details`.
+    """
 
     corpus: Mapping[str, float]
+    intervals: Mapping[str, Interval]
     per_image: Mapping[str, Mapping[ImageId, float]]
-    details: Sequence[Mapping[str, str]]
+    signatures: Sequence[Mapping[str, object]]
+    statistics: Sequence[Statistics]
     notices: Sequence[str]
 
 
@@ -189,11 +204,12 @@ def apply_metrics(
 
     Each metric scores within `around(metric)`; `progress(done, total)` counts metrics. Other warnings are issued as usual.
     Raises `DataError` for a metric that needs images where there are none. Raises `PluginError` for a metric that fails,
-    or that yields the same score as an earlier one.
+    that yields the same score as an earlier one, or whose statistics are wrong.
     """
     corpus: dict[str, float] = {}
     per_image: dict[str, dict[ImageId, float]] = {}
-    details: list[Mapping[str, str]] = []
+    signatures: list[Mapping[str, object]] = []
+    statistics: list[Statistics] = []
     notices = _notices_of(captioned.candidates)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CapfwWarning)
@@ -207,14 +223,16 @@ def apply_metrics(
                 )
             corpus.update(scores.corpus)
             per_image.update({name: dict(values) for name, values in scores.per_image.items()})
-            details.append(dict(scores.details))
+            signatures.append({"scores": list(scores.corpus), **metric.signature(), **scores.details})
+            statistics.append(scores.statistics)
             progress(number + 1, len(metrics))
     for warning in caught:
         if issubclass(warning.category, CapfwWarning):
             notices.append(str(warning.message))
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return MetricScores(corpus, per_image, details, notices)
+    summed = summed_scores(captioned.candidates, corpus, per_image, functions_of(metrics, statistics))
+    return MetricScores(corpus, intervals_of(summed), per_image, signatures, statistics, notices)
 
 
 def _notices_of(candidates: Mapping[ImageId, str]) -> list[str]:

@@ -153,7 +153,7 @@ def test_the_command_counts_document_frequencies_for_cider(tmp_path: Path) -> No
     origin = json.loads(scored.stdout)["signature"]["metrics"][0]["document_frequencies"]
     assert origin == f"captions.json, SHA-256 {digest}, 3 images"
     both = capfw("score", *files, "--write-document-frequencies", tmp_path / "again.json", "--json")
-    assert set(json.loads(both.stdout)) == {"scores", "signature"}
+    assert set(json.loads(both.stdout)) == {"scores", "intervals", "interval_method", "signature"}
     assert (tmp_path / "again.json").read_text() == counts.read_text()
 
 
@@ -183,6 +183,19 @@ def test_document_frequencies_need_a_metric_that_counts_and_a_folder(tmp_path: P
     assert done.exit_code == 2
     assert "Name a file in a folder that exists: --write-document-frequencies FILE." in done.stderr
     assert "Missing argument 'CANDIDATES'" in capfw(*asked[:-1]).stderr
+
+
+def test_the_table_and_the_json_have_an_interval_of_each_score_that_can_have_one(tmp_path: Path) -> None:
+    references = captions_file(tmp_path, [(1, "a red dog"), (2, "a cat"), (3, "a bird in a tree")])
+    files = [results(tmp_path, [(1, "a dog"), (2, "a cat"), (3, "two birds")]), "--references", references]
+    arguments = ["score", *files, "--metrics", "bleu,rouge-l"]
+    found = json.loads(capfw(*arguments, "--json").stdout)
+    method = "bootstrap over images, percentiles"
+    assert found["interval_method"] == {"method": method, "confidence": 0.95, "num_resamples": 1000, "seed": 0}
+    assert list(found["intervals"]) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L"]
+    assert found["intervals"]["ROUGE-L"] == [0.0, 1.0]  # resamples may hold only image 3, or only image 2
+    [row] = [line for line in capfw(*arguments).stdout.splitlines() if "ROUGE-L" in line]
+    assert row.split("│")[1:4] == [" ROUGE-L ", f" {found['scores']['ROUGE-L']:.4f} ", " 0.0000 to 1.0000 "]
 
 
 def test_the_title_of_the_scores_is_on_one_line(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_scores_signature_and_per_image_values(tmp_path: Path) -> None:
         "num_left_out": 0,
         "candidates": {"file": "results.json", "sha256": hashlib.sha256(candidates.read_bytes()).hexdigest()},
         "references": {"file": "captions.json", "sha256": hashlib.sha256(references.read_bytes()).hexdigest()},
-        "metrics": [{"variant": "words"}],
+        "metrics": [{"scores": ["WORDS"], "variant": "words"}],
     }
     assert json.loads(json.dumps(found.signature)) == found.signature
 
@@ -152,7 +152,7 @@ def test_details_of_a_metric_stand_beside_its_signature(tmp_path: Path) -> None:
 
     candidates, references = results(tmp_path, [(1, "a dog")]), captions_file(tmp_path, [(1, "a dog")])
     [facts] = score_files(candidates, references, [Counts()]).signature["metrics"]
-    assert facts == {"variant": "words", "num_candidates": "1"}
+    assert facts == {"scores": ["WORDS"], "variant": "words", "num_candidates": "1"}
 
 
 def test_the_published_example_of_coco_caption(shared_data: Path) -> None:

@@ -7,8 +7,20 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import DataError
-from ..protocols import Captioned, FileSource, ImageId, MemorySource, MetricConfig, Scores, Source, narrowed
+from ..protocols import (
+    Captioned,
+    FileSource,
+    HasStatistics,
+    ImageId,
+    MemorySource,
+    MetricConfig,
+    Scores,
+    Source,
+    narrowed,
+)
 from .checks import check, require
 from .examples import encoded, noise
 from .subjects import Subject
@@ -82,6 +94,37 @@ def scores_each_image(subject: Subject) -> None:
     for name, values in scores.per_image.items():
         require(set(values) == set(_CANDIDATES), f"{name} has values for {list(values)}, not for {list(_CANDIDATES)}.")
         require(all(isinstance(v, float) and math.isfinite(v) for v in values.values()), f"{name}: {dict(values)}.")
+
+
+@check(
+    "statistics-give-corpus",
+    "metric",
+    advice="Give every image k finite numbers in `Scores.statistics`, and return the corpus values from their sums in the "
+    "static method `corpus_of(sums)`, which takes sums (..., k) and uses nothing else. Leave both out if a corpus value is "
+    "the mean of the values per image.",
+)
+def statistics_give_corpus(subject: Subject) -> None:
+    """The sums of statistics over the images give the corpus values; several rows of sums are computed at once."""
+    scores, metric = _first_scores(subject), subject.metric
+    rows, corpus_of = scores.statistics, metric.corpus_of if isinstance(metric, HasStatistics) else None
+    require(bool(rows) == bool(corpus_of), "statistics and corpus_of(sums) come together, and one of them is missing.")
+    if corpus_of is None:
+        return
+    require(set(rows) == set(_CANDIDATES), f"statistics are for {list(rows)}, not for {list(_CANDIDATES)}.")
+    values = np.array([rows[image_id] for image_id in _CANDIDATES], dtype=np.float64)  # (images, k)
+    require(values.ndim == 2 and bool(np.isfinite(values).all()), "not every image has the same k finite numbers.")
+    whole = corpus_of(values.sum(0))
+    unknown = sorted(set(whole) - set(scores.corpus))
+    require(not unknown, f"corpus_of gives {', '.join(unknown)}, which is not a corpus score.")
+    for name, value in whole.items():
+        same = math.isclose(value, scores.corpus[name], rel_tol=1e-9, abs_tol=1e-9)
+        require(same, f"the sums give {name} {float(value)!r}; the corpus value is {scores.corpus[name]!r}.")
+    stacked = corpus_of(np.stack([values.sum(0), values[0]]))  # (2, k)
+    for name, each in stacked.items():
+        expected = [float(whole[name]), float(corpus_of(values[0])[name])]
+        shape = np.shape(each)
+        require(shape == (2,), f"two rows of sums (2, k) give {name} with shape {shape}, not (2,).")
+        require(np.allclose(each, expected), f"two rows of sums give {name} {list(each)}, and alone {expected}.")
 
 
 @check(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 
-from ..protocols import Captioned, Evaluated, ImageId, Metric, Sample
+from ..protocols import Captioned, Evaluated, ImageId, Metric, MetricConfig, Sample, narrowed
 from ..scoring import MetricScores, apply_metrics
 from .assembling import loaded_best
 from .evaluation import Evaluation
@@ -80,8 +80,17 @@ class Evaluator:
         scores = self._score(ordered, samples)
         for warning in dict.fromkeys(scores.notices):
             run.observers.warn(f"{self.split}: {warning}")
+        parts = run.spec.metrics
         evaluation = Evaluation(
-            self.split, step, scores.corpus, scores.per_image, ordered, self._signature(samples, scores.details)
+            self.split,
+            step,
+            scores.corpus,
+            scores.per_image,
+            ordered,
+            self._signature(samples, scores.signatures),
+            scores.intervals,
+            [(part.name, rows) for part, rows in zip(parts, scores.statistics, strict=True) if rows],
+            [name for part in parts for name in narrowed(part.config, MetricConfig).lower_is_better()],
         )
         self._warn_of_collapse(Variety.of(evaluation, samples))
         return evaluation
@@ -128,7 +137,7 @@ class Evaluator:
         assert isinstance(scores, MetricScores)
         return scores
 
-    def _signature(self, samples: Sequence[Sample], details: Sequence[Mapping[str, str]]) -> dict[str, object]:
+    def _signature(self, samples: Sequence[Sample], metrics: Sequence[Mapping[str, object]]) -> dict[str, object]:
         return {
             "split": self.split,
             "num_images": len(samples),
@@ -138,7 +147,7 @@ class Evaluator:
             "generate": self.run.spec.generate.model_dump(mode="json"),
             "seed": self.seed,
             "encoder_fingerprint": self.run.directory.encoder_fingerprint,
-            "metrics": [{**m.signature(), **d} for m, d in zip(self.metrics, details, strict=True)],
+            "metrics": metrics,
             "versions": versions(),
         }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import RunError
 from ..protocols import ImageId
+from ..resampling import Interval, Statistics
+from ..results import Results, read_results
 from .atomic import write_json
 from .generate import Caption, ImageCaptions
 from .observing.notebook import html_table
@@ -20,8 +21,10 @@ RESULT_FOLDERS = ("candidates", "scores")
 class Evaluation:
     """The captions and scores of one split under one checkpoint.
 
-    `per_image` holds the value of each image, by score name. Scores of two evaluations may be compared only if their
-    `signature` is equal.
+    `per_image` holds the value of each image, by score name. `intervals` holds a 95 % interval of each score that can have
+    one, by a bootstrap over images. `statistics` are those of each metric that has some, with the name of its component. In
+    the scores of `lower_is_better`, less is better. Scores of two evaluations may be compared only if their `signature` is
+    equal.
     """
 
     split: str
@@ -30,6 +33,9 @@ class Evaluation:
     per_image: Mapping[str, Mapping[ImageId, float]]
     captions: Mapping[ImageId, ImageCaptions]
     signature: Mapping[str, object]
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    statistics: Sequence[tuple[str, Statistics]] = ()
+    lower_is_better: Sequence[str] = ()
 
     def __repr__(self) -> str:
         scores = scores_in_words(self.scores)
@@ -40,15 +46,20 @@ class Evaluation:
 
     def write(self, run_dir: Path) -> None:
         """Writes `candidates/SPLIT.json` (COCO results format) and then `scores/SPLIT.json`."""
-        write_json(run_dir / "candidates" / f"{self.split}.json", [self._candidate(i) for i in self.captions], indent=1)
-        record = {
-            "split": self.split,
-            "step": self.step,
-            "scores": self.scores,
-            "signature": self.signature,
-            "per_image": {name: {str(i): v for i, v in values.items()} for name, values in self.per_image.items()},
-        }
-        write_json(run_dir / "scores" / f"{self.split}.json", record, indent=1)
+        candidates = [self._candidate(image_id) for image_id in self.captions]
+        results = Results(
+            self.split,
+            self.step,
+            self.scores,
+            self.intervals,
+            self.lower_is_better,
+            self.signature,
+            self.per_image,
+            self.statistics,
+            candidates,
+        )
+        write_json(run_dir / "candidates" / f"{self.split}.json", candidates, indent=1)
+        write_json(run_dir / "scores" / f"{self.split}.json", results.record(), indent=1)
 
     def _candidate(self, image_id: ImageId) -> dict[str, object]:
         first, *others = self.captions[image_id]
@@ -60,24 +71,24 @@ class Evaluation:
     @staticmethod
     def read(run_dir: Path | str, split: str) -> Evaluation | None:
         """The evaluation in the files of `write`, or None when there are none."""
-        scores_file, candidates_file = (Path(run_dir, kind, f"{split}.json") for kind in ("scores", "candidates"))
-        if not scores_file.is_file():
+        found = read_results(run_dir, split)
+        if found is None:
             return None
-        try:
-            record, candidates = json.loads(scores_file.read_text()), json.loads(candidates_file.read_text())
-            captions = {
-                c["image_id"]: ImageCaptions(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
-                for c in candidates
-            }
-            ids = {str(image_id): image_id for image_id in captions}
-            per_image = {n: {ids[i]: v for i, v in values.items()} for n, values in record["per_image"].items()}
-            return Evaluation(split, record["step"], record["scores"], per_image, captions, record["signature"])
-        except (OSError, ValueError, KeyError, TypeError) as err:
-            raise RunError(
-                f"the results of split {split} cannot be read: {err!r}",
-                where=str(scores_file),
-                fix="Delete this file and run again, to caption and score the split again.",
-            ) from err
+        captions = {
+            c["image_id"]: ImageCaptions(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
+            for c in found.candidates
+        }
+        return Evaluation(
+            split,
+            found.step,
+            found.scores,
+            found.per_image,
+            captions,
+            found.signature,
+            found.intervals,
+            found.statistics,
+            found.lower_is_better,
+        )
 
 
 def scores_in_words(scores: Mapping[str, float]) -> str:

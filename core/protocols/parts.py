@@ -31,7 +31,9 @@ from .shapes import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 
@@ -255,6 +257,19 @@ class Metric(Protocol):
 
     def signature(self) -> Mapping[str, str]:
         """The facts on which the scores depend (tokenizer, library, version, variant). Constant; stored with the scores."""
+
+
+@runtime_checkable
+class HasStatistics(Protocol):
+    """An optional method of a metric whose corpus values follow from sums of `Scores.statistics` over the images.
+
+    capfw resamples the images by it: it gives such scores an interval, and compares them. The method is static, so that
+    statistics in a file find it without the metric's weights or programs.
+    """
+
+    @staticmethod
+    def corpus_of(sums: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
+        """Sums (..., k) -> the value (...) of each corpus score, for any number of images, also a repeated one."""
 
 
 @runtime_checkable

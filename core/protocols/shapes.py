@@ -173,9 +173,11 @@ class Scores:
     """The result of a metric: one value per score name for the corpus, and one per image where the metric has them.
 
     `details` are facts about the corpus on which the values depend (document frequencies). They are stored with the
-    signature.
+    signature. `statistics` are k numbers per image, whose sums over the images give corpus values (`HasStatistics`). A
+    corpus value that is the mean of the values per image needs none.
     """
 
     corpus: Mapping[str, float]
     per_image: Mapping[str, Mapping[ImageId, float]] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
+    statistics: Mapping[ImageId, Sequence[float]] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from capfw.core.protocols import CapfwError, Captioned, MissingLibrary
@@ -47,6 +48,9 @@ def test_meteor_equals_the_published_value(fakecap: Fakecap) -> None:
     assert scores.corpus["METEOR"] == pytest.approx(fakecap.expected["ptb"]["METEOR"], abs=1e-9)
     assert list(scores.per_image["METEOR"]) == list(fakecap.references)
     assert metric.signature()["variant"].startswith("METEOR 1.5")
+    rows = np.array([scores.statistics[i] for i in fakecap.references])
+    assert metric.corpus_of(rows.sum(0))["METEOR"] == pytest.approx(scores.corpus["METEOR"], abs=1e-12)
+    assert metric.corpus_of(rows)["METEOR"] == pytest.approx(list(scores.per_image["METEOR"].values()), abs=1e-12)
 
 
 def stand_in(folder: Path, body: str, version: str = "11.0.2") -> str:

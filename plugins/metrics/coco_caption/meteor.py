@@ -6,10 +6,17 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ....core.protocols import Captioned, MissingLibrary, Scores
 from . import MeteorConfig
 from .captions import common_signature, tokenized_pairs
 from .java import find_java, java_process, package_file
+
+# The parameters of METEOR 1.5 for English, which `-l en` selects (Denkowski and Lavie, 2014).
+_PRECISION, _PENALTY_POWER, _PENALTY, _CONTENT = 0.85, 0.2, 0.6, 0.75
+_MATCHERS = (1.0, 0.6, 0.8, 0.6)  # exact, stem, synonym, paraphrase
 
 
 class Meteor:
@@ -45,19 +52,46 @@ class Meteor:
                 answers,
             ),
         ):
-            statistics = []
+            lines = {}
             for image_id, captions in reference_tokens.items():
                 fields = ["SCORE", *map(_one_field, captions), _one_field(candidate_tokens[image_id][0])]
                 _send(requests, " ||| ".join(fields))
-                statistics.append(_receive(answers))
-            _send(requests, " ||| ".join(["EVAL", *statistics]))
+                lines[image_id] = _receive(answers)
+            _send(requests, " ||| ".join(["EVAL", *lines.values()]))
             per_image = {image_id: float(_receive(answers)) for image_id in captioned.references}
             corpus = float(_receive(answers))
-        return Scores({self.name: corpus}, {self.name: per_image})
+        statistics = {image_id: [float(number) for number in line.split()] for image_id, line in lines.items()}
+        return Scores({self.name: corpus}, {self.name: per_image}, statistics=statistics)
+
+    @staticmethod
+    def corpus_of(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Computes METEOR 1.5 with its parameters for English, from sums of the 23 numbers that it prints for an image.
+
+        These are the numbers of words in candidate and reference; of function words in both; of matched content words in
+        both and matched function words in both, for each of four matchers; of chunks; of matched words in both.
+        """
+        words, function_words = sums[..., 0:2], sums[..., 2:4]  # (..., 2): candidate, reference
+        matches = sums[..., 4:20].reshape(
+            *sums.shape[:-1], 4, 2, 2
+        )  # matcher; content or function; candidate or reference
+        chunks, matched = sums[..., 20], sums[..., 21:23]
+        weighted = np.einsum("m,c,...mcs->...s", _MATCHERS, [_CONTENT, 1 - _CONTENT], matches)
+        precision, recall = np.moveaxis(
+            _ratio(weighted, _CONTENT * (words - function_words) + (1 - _CONTENT) * function_words), -1, 0
+        )
+        mean = _ratio(precision * recall, _PRECISION * precision + (1 - _PRECISION) * recall)
+        is_whole = (matched == words).all(-1) & (chunks == 1)
+        fragmentation = np.where(is_whole, 0, _ratio(chunks, matched.mean(-1)))
+        return {"METEOR": mean * (1 - _PENALTY * fragmentation**_PENALTY_POWER)}
 
     def signature(self) -> dict[str, str]:
         """Tokenizer, library, variant and Java version."""
         return common_signature("METEOR 1.5, -l en -norm") | {"java": str(self.java_version)}
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`part` / `whole`; 0 where `whole` is 0."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
 
 
 def _one_field(caption: str) -> str:

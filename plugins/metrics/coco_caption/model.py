@@ -5,8 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from pycocoevalcap.bleu.bleu import Bleu as BleuScorer
+import numpy as np
+from numpy.typing import NDArray
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge as RougeScorer
 
@@ -19,20 +22,37 @@ FEW_IMAGES = 50
 
 
 class Bleu:
-    """BLEU-1 to BLEU-4, of the corpus and per image."""
+    """BLEU-1 to BLEU-4, of the corpus and per image.
+
+    The statistics of an image are the length of its candidate, the length of the closest reference, and the numbers of
+    n-grams (n = 1 to 4) and of those that a reference has too.
+    """
 
     def __init__(self, config: BleuConfig) -> None:
         self.names = config.score_names()
 
     def score(self, captioned: Captioned) -> Scores:
         candidate_tokens, reference_tokens = tokenized_pairs(captioned)
-        corpus, per_image = BleuScorer(4).compute_score(reference_tokens, candidate_tokens, verbose=0)
+        scorer = BleuScorer(n=4)
+        for image_id, captions in reference_tokens.items():
+            scorer += (candidate_tokens[image_id][0], captions)
+        corpus, per_image = scorer.compute_score(option="closest")
         return Scores(
             corpus={name: float(value) for name, value in zip(self.names, corpus, strict=True)},
             per_image={
                 name: _by_id(captioned.references, values) for name, values in zip(self.names, per_image, strict=True)
             },
+            statistics=dict(zip(reference_tokens, map(_counts, scorer.ctest), strict=True)),
         )
+
+    @staticmethod
+    def corpus_of(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Computes BLEU as pycocoevalcap does, with its two small constants against a division by 0."""
+        small, tiny = 1e-9, 1e-15
+        length, closest, guessed, correct = sums[..., 0], sums[..., 1], sums[..., 2:6], sums[..., 6:10]
+        precision = np.cumprod((correct + tiny) / (guessed + small), axis=-1) ** (1 / np.arange(1, 5))  # (..., 4)
+        brevity = np.exp(np.minimum(0, 1 - (closest + small) / (length + tiny)))
+        return {f"BLEU-{n}": precision[..., n - 1] * brevity for n in (1, 2, 3, 4)}
 
     def signature(self) -> dict[str, str]:
         return common_signature("4-grams, reference of the closest length")
@@ -115,6 +135,13 @@ class _CountedAs(list[object]):
 
     def __len__(self) -> int:
         return self.num_images
+
+
+def _counts(cooked: Mapping[str, Any]) -> list[float]:
+    """The statistics of one image, from BleuScorer's counts."""
+    length = cooked["testlen"]
+    closest = min(cooked["reflen"], key=lambda each: (abs(each - length), each))
+    return [length, closest, *cooked["guess"], *cooked["correct"]]
 
 
 def _by_id(ids: Iterable[ImageId], values: Iterable[float]) -> dict[ImageId, float]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from sound_models import (
@@ -48,6 +49,15 @@ class ScoresEachImage(Length):
         return replace(
             scores, per_image={"length": {f"{i}.jpg": value for i, value in scores.per_image["length"].items()}}
         )
+
+
+class StatisticsGiveCorpus(Length):
+    def score(self, captioned: Captioned) -> Scores:
+        return replace(super().score(captioned), statistics={i: [len(t), 1] for i, t in captioned.candidates.items()})
+
+    @staticmethod
+    def corpus_of(sums: np.ndarray) -> dict[str, np.ndarray]:
+        return {"length": sums[..., 0]}  # not divided by the number of images
 
 
 class ScoresInAnyOrder(Length):
