@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .core.comparing import Difference as Difference
-    from .core.comparing import paired_bootstrap as paired_bootstrap
+    from .core.comparing import Comparison as Comparison
+    from .core.comparing import compare as compare
     from .core.engine.captioner import Captioner as Captioner
     from .core.engine.evaluation import Evaluation as Evaluation
     from .core.engine.importing.checkpoints import import_checkpoint as import_checkpoint
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "CapfwError": ".core.errors",
     "Captioner": ".core.engine.captioner",
-    "Difference": ".core.comparing",
+    "Comparison": ".core.comparing",
     "Evaluation": ".core.engine.evaluation",
     "Registry": ".core.registry",
     "RunResult": ".core.engine.run",
     "RunSpec": ".core.spec",
+    "compare": ".core.comparing",
     "evaluate_run": ".core.engine.run",
     "hookimpl": ".core.protocols",
     "import_checkpoint": ".core.engine.importing.checkpoints",
     "import_features": ".core.engine.importing.features",
     "load_part": ".core.spec",
     "load_spec": ".core.spec",
-    "paired_bootstrap": ".core.comparing",
     "run": ".core.engine.run",
     "score_files": ".core.scoring",
 }
 __all__ = [
     "CapfwError",
     "Captioner",
-    "Difference",
+    "Comparison",
     "Evaluation",
     "Registry",
     "RunResult",
     "RunSpec",
+    "compare",
     "evaluate_run",
     "hookimpl",
     "import_checkpoint",
     "import_features",
     "load_part",
     "load_spec",
-    "paired_bootstrap",
     "run",
     "score_files",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import authoring, caption, imports, init, plugins, runs, scores, specs, view
+from .commands import authoring, caption, comparing, imports, init, plugins, runs, scores, specs, view
 
 
 class _Group(click.Group):
@@ -54,6 +54,7 @@ for command in (
     runs.evaluate,
     caption.caption,
     scores.score,
+    comparing.compare,
     view.view,
     imports.import_group,
     plugins.plugins,

@@ -30,7 +30,8 @@ from typing import Any
 
 import torch
 
-from capfw import Evaluation, evaluate_run, load_spec, paired_bootstrap, run
+from capfw import compare as compare_systems
+from capfw import evaluate_run, load_spec, run
 from capfw.core.authoring import from_run
 
 WORDS = {"dog", "dogs", "puppy", "puppies"}
@@ -170,10 +171,11 @@ class Bench:
         print(f"{self.num_train} photos: {name}: chosen by val CIDEr: {best.name}", flush=True)
         return best
 
-    def evaluate(self, run_dir: Path, photos: str) -> Evaluation:
-        """Scores a run on the test photos of "own" or "further"."""
+    def evaluate(self, run_dir: Path, photos: str) -> Path:
+        """Scores a run on the test photos of "own" or "further"; returns the folder of the results."""
         output = self.output / "scores" / photos / f"{run_dir.name}-of-{self.num_train}"
-        return evaluate_run(run_dir, "test", overrides={"/data": self.sections[photos]}, output=output)
+        evaluate_run(run_dir, "test", overrides={"/data": self.sections[photos]}, output=output)
+        return output
 
 
 def compare(bench: Bench) -> None:
@@ -190,13 +192,14 @@ def compare(bench: Bench) -> None:
     pairs = [*product(list(systems)[:2], list(systems)[2:]), tuple(systems)[:2]]
     for photos in ("own", "further"):
         heading = f"{bench.num_train} photos: {photos} test photos"
-        evaluations = {name: bench.evaluate(run_dir, photos) for name, run_dir in systems.items()}
-        for name, evaluation in evaluations.items():
-            print(f"{heading}: {name}: CIDEr {evaluation.scores['CIDEr']:.3f}", flush=True)
+        folders = {name: bench.evaluate(run_dir, photos) for name, run_dir in systems.items()}
         for first, second in pairs:
-            found = paired_bootstrap(evaluations[first].per_image["CIDEr"], evaluations[second].per_image["CIDEr"])
-            interval = f"95 % interval {found.low:+.3f} to {found.high:+.3f}"
-            print(f"{heading}: {first} minus {second}: {found.value:+.3f}, {interval}", flush=True)
+            found = compare_systems([folders[second], folders[first]], num_resamples=10_000)
+            for name, score in zip((second, first), found.scores["CIDEr"].values(), strict=True):
+                print(f"{heading}: {name}: CIDEr {score.value:.3f}", flush=True)
+            [each] = found.differences
+            interval = f"95 % interval {each.interval.low:+.3f} to {each.interval.high:+.3f}"
+            print(f"{heading}: {first} minus {second}: {each.value:+.3f}, {interval}, p {each.p:.4f}", flush=True)
 
 
 def main() -> None:

@@ -61,6 +61,12 @@ def read_results(folder: Path | str, split: str) -> Results | None:
     try:
         record, candidates = (json.loads(file.read_text("utf-8")) for file in (scores_file, candidates_file))
         ids = {str(each["image_id"]): each["image_id"] for each in candidates}
+        if not all(
+            isinstance(one["caption"], str) and isinstance(one["log_prob"], float | int)
+            for each in candidates
+            for one in (each, *each.get("others", ()))
+        ):
+            raise ValueError("a caption is no text, or its log_prob no number")
         return Results(
             split,
             record["step"],
