@@ -48,6 +48,8 @@ def explanation(comparison: Comparison) -> list[str]:
     others = len(comparison.systems) - 1
     if others > 1:
         found.append(f"p is corrected by Holm's method for the {others} comparisons of each score.")
+    if any(each.interval is None for each in comparison.differences):
+        found.append("none: the score cannot be resampled.")
     counts = "better / equal / worse: the number of images by their value against the first system."
     return [*found, counts, f"Seed {comparison.seed}."]
 

@@ -181,6 +181,24 @@ def test_the_split_is_test_else_val_or_the_one_that_is_named(runs: tuple[Path, P
     )
 
 
+def test_a_metric_that_is_not_installed_leaves_its_scores_without_an_interval(runs: tuple[Path, Path]) -> None:
+    file = runs[1] / "scores/test.json"
+    record = json.loads(file.read_text())
+    record["statistics"][0]["metric"] = "blue"
+    file.write_text(json.dumps(record))
+    found = compare(runs)
+    by_score = {each.score: each for each in found.differences}
+    assert (by_score["BLEU-4"].interval, by_score["BLEU-4"].p) == (None, None)
+    assert by_score["CIDEr"].interval is not None
+    notice = 'metric "blue" cannot be loaded, so its scores cannot be resampled: no metric is called "blue".'
+    assert found.notices == [notice]
+    shown = capfw(*runs).stdout
+    assert ["none", "none"] in [
+        line.split()[4:6] for line in shown.splitlines() if line.split()[:2] == ["BLEU-4", "good"]
+    ]
+    assert "none: the score cannot be resampled." in shown
+
+
 def test_damaged_results_are_refused(runs: tuple[Path, Path]) -> None:
     file = runs[1] / "candidates/test.json"
     entries = json.loads(file.read_text())
