@@ -12,7 +12,7 @@ import numpy as np
 
 from ..captions import CaptionFile, read_captions
 from ..errors import PluginError, RequestError, listed
-from ..protocols import ImageId, Metric, MetricConfig, narrowed
+from ..protocols import ImageId, Metric, MetricConfig, narrowed, split_of
 from ..registry import Registry
 from ..resampling import Array, CorpusOf, Statistics, SummedScores, functions_of, summed_scores
 from ..results import Results, read_results
@@ -133,7 +133,8 @@ def _distinct(names: Sequence[str], otherwise: Sequence[str]) -> list[str]:
 
 
 def _split_of(folders: Sequence[Path], split: str | None, kind: str) -> str:
-    wanted = (split,) if split is not None else _SPLITS
+    """Returns the split that all folders have: the one of this usual name, or by default test, or else val."""
+    wanted = (split_of(split) or split,) if split is not None else _SPLITS
     for name in wanted:
         if all((folder / kind / f"{name}.json").is_file() for folder in folders):
             return name

@@ -172,7 +172,7 @@ def test_scores_that_one_lacks_are_left_out_with_a_notice(runs: tuple[Path, Path
 
 def test_the_split_is_test_else_val_or_the_one_that_is_named(runs: tuple[Path, Path], tmp_path: Path) -> None:
     validated = [write_results(tmp_path / name, captions, split="val") for name, captions in (("v", GOOD), ("w", POOR))]
-    assert compare(validated).num_images == 4
+    assert compare(validated).num_images == compare(validated, split="validation").num_images == 4
     done = capfw(runs[0], validated[0], "--split", "test")
     assert done.exit_code == 2
     assert done.stderr == (
