@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import authoring, caption, imports, init, plugins, runs, scores, specs, view
+from .commands import authoring, caption, exports, imports, init, plugins, runs, scores, specs, view
 
 
 class _Group(click.Group):
@@ -56,6 +56,7 @@ for command in (
     scores.score,
     view.view,
     imports.import_group,
+    exports.export,
     plugins.plugins,
     authoring.new,
     specs.spec_group,
