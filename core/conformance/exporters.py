@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import cast
 
+from ..errors import CapfwError
 from ..protocols import Exporter, ExporterConfig, narrowed
 from .checks import check, require
 from .results import captioned_split
@@ -33,6 +34,8 @@ def _exported(subject: Subject) -> tuple[str, Exception | None]:
 def exports_a_split(subject: Subject) -> None:
     """It exports captions, references and scores of a split, into the file where its config names a suffix."""
     error = _exported(subject)[1]
+    if isinstance(error, CapfwError):
+        raise NotChecked(str(error))  # its tool takes no images in memory, or none that are no pictures
     if error is not None:
         raise error
 
