@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .commands import authoring, caption, comparing, imports, init, plugins, runs, scores, specs, view
+from .commands import authoring, caption, comparing, exports, imports, init, plugins, runs, scores, specs, view
 
 
 class _Group(click.Group):
@@ -57,6 +57,7 @@ for command in (
     comparing.compare,
     view.view,
     imports.import_group,
+    exports.export,
     plugins.plugins,
     authoring.new,
     specs.spec_group,

@@ -89,7 +89,7 @@ def _section(about: Description) -> str:
     lines += ["", _table(about.options)] if about.options else ["", "Options: none.", ""]
     if about.fragment.startswith('"'):
         lines += ["The smallest form, as in tests:", "", "```json", f"{{{about.fragment}}}", "```", ""]
-    else:  # no spec names an importer; a command uses it
+    else:  # no spec names it; a command uses it
         lines += [f"Use: `{about.fragment}`", ""]
     return "\n".join(lines)
 

@@ -40,6 +40,7 @@ from . import (
     decoders,
     descriptions,
     encoders,
+    exporters,
     generation,
     importers,
     loggers,
@@ -79,6 +80,7 @@ _MODULES = (
     objectives,
     contexts,
     loggers,
+    exporters,
 )
 
 

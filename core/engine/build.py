@@ -18,6 +18,7 @@ from ..protocols import (
     Dataset,
     Decoder,
     Encoder,
+    Exporter,
     IncompatibleComponents,
     Logger,
     Mapper,
@@ -111,6 +112,11 @@ def build_metrics(parts: Sequence[Part], section: str = "/metrics") -> list[Metr
         with located(f"{section}/{index}"):
             metrics.append(_expect(part, part.build(), Metric))
     return metrics
+
+
+def build_exporter(part: Part) -> Exporter:
+    """The exporter."""
+    return _expect(part, part.build(), Exporter)
 
 
 def build_loggers(spec: RunSpec) -> list[Logger]:

@@ -108,6 +108,14 @@ class ContextConfig(ComponentConfig):
         return False
 
 
+class ExporterConfig(ComponentConfig):
+    """Options of an exporter."""
+
+    def suffix(self) -> str | None:
+        """The suffix of the file that the exporter writes, such as ".csv"; None where it writes no file."""
+        return None
+
+
 class LoggerConfig(ComponentConfig):
     """Options of a logger."""
 

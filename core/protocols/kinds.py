@@ -13,7 +13,7 @@ from . import configs, parts
 from .configs import ComponentConfig
 
 Kind: TypeAlias = Literal[
-    "encoder", "mapper", "decoder", "metric", "dataset", "importer", "objective", "context", "logger"
+    "encoder", "mapper", "decoder", "metric", "dataset", "importer", "objective", "context", "logger", "exporter"
 ]
 
 
@@ -22,8 +22,9 @@ class KindRow:
     """One kind of component.
 
     `section` is the JSON pointer to the section of a spec that names a component of this kind, or to the list of such
-    sections (`is_list`); None where no spec names one. `is_optional`: the section may be null. `default` is the section
-    where the spec has none. `plural` heads lists, `with_article` begins a sentence.
+    sections (`is_list`); None where no spec names one: `command` then uses it, with NAME for its name. `is_optional`: the
+    section may be null. `default` is the section where the spec has none. `plural` heads lists, `with_article` begins a
+    sentence.
     """
 
     name: Kind
@@ -32,6 +33,7 @@ class KindRow:
     section: str | None
     protocol: type[Any]
     config: type[ComponentConfig]
+    command: str = ""
     is_list: bool = False
     is_optional: bool = False
     default: Mapping[str, JsonValue] | None = None
@@ -67,7 +69,15 @@ _ROWS = (
     KindRow("decoder", "Decoders", "A decoder", "/decoder", parts.Decoder, configs.DecoderConfig),
     KindRow("metric", "Metrics", "A metric", "/metrics", parts.Metric, configs.MetricConfig, is_list=True),
     KindRow("dataset", "Data sets", "A data set", "/data", parts.Dataset, configs.DatasetConfig, is_optional=True),
-    KindRow("importer", "Importers", "An importer", None, parts.Importer, configs.ImporterConfig),
+    KindRow(
+        "importer",
+        "Importers",
+        "An importer",
+        None,
+        parts.Importer,
+        configs.ImporterConfig,
+        command="capfw import checkpoint FILE RUN_DIR --format NAME",
+    ),
     KindRow(
         "objective",
         "Objectives",
@@ -79,6 +89,15 @@ _ROWS = (
     ),
     KindRow("context", "Contexts", "A context", "/context", parts.Context, configs.ContextConfig, is_optional=True),
     KindRow("logger", "Loggers", "A logger", "/loggers", parts.Logger, configs.LoggerConfig, is_list=True),
+    KindRow(
+        "exporter",
+        "Exporters",
+        "An exporter",
+        None,
+        parts.Exporter,
+        configs.ExporterConfig,
+        command="capfw export RUN_DIR --to NAME",
+    ),
 )
 KINDS: Mapping[Kind, KindRow] = {row.name: row for row in _ROWS}
 """Every kind by its name, in the order in which lists show them."""

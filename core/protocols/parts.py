@@ -2,7 +2,8 @@
 
 The constructor takes the config first, and the engine's values by keyword: `Encoder(config)`,
 `Mapper(config, features=FeatureShape, embed_dim=E)`, `Decoder(config, assets=folder)`, `Metric(config)`, `Dataset(config)`,
-`Importer(config)`, `Objective(config, metrics=built metrics)`, `Context(config, assets=folder)`, `Logger(config)`.
+`Importer(config)`, `Objective(config, metrics=built metrics)`, `Context(config, assets=folder)`, `Logger(config)`,
+`Exporter(config)`.
 Constructors seed nothing and choose no device: the engine sets the seed before it builds, and moves modules afterwards.
 """
 
@@ -319,6 +320,17 @@ class Logger(Protocol):
 
     def finish(self, *, is_complete: bool) -> None:
         """Closes the record. `is_complete` is False if the run failed or was interrupted."""
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Writes the captions and scores of a run for another tool (`capfw export`)."""
+
+    def export(self, results: CaptionedSplit, output: Path | None) -> str:
+        """Exports a split. Returns one line that says how to open the result.
+
+        `output` is a new file, which the engine renames at the end; None where `suffix()` of the config is None.
+        """
 
 
 @runtime_checkable

@@ -32,7 +32,7 @@ class Option:
 class Description:
     """The description of a component.
 
-    `fragment` is the part of a spec that names its smallest form; for an importer, it is the command that uses it.
+    `fragment` is the part of a spec that names its smallest form; for a kind that no spec names, the command that uses it.
     `scores` and `lower_is_better` are those of a metric under the options of its smallest form.
     """
 
@@ -80,7 +80,7 @@ def _describe(kind: Kind, component: Component) -> Description:
         **component.example.model_dump(mode="json", by_alias=True, exclude_defaults=True),
     }
     if KINDS[kind].section is None:
-        fragment = f"capfw import checkpoint FILE RUN_DIR --format {component.name}"
+        fragment = KINDS[kind].command.replace("NAME", component.name)
         return Description(kind, component.name, component.summary, component.source, options, fragment)
     about = Description(
         kind, component.name, component.summary, component.source, options, KINDS[kind].fragment(section)

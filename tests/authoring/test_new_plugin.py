@@ -28,6 +28,7 @@ DISTRIBUTIONS = {
     "context": "capfw-neighbours",
     "importer": "capfw-old-project",
     "logger": "capfw-plain-log",
+    "exporter": "capfw-plain-list",
 }
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

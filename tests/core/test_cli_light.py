@@ -253,8 +253,9 @@ def test_fragment_of_every_component_of_capfw_validates(use_toys: ModuleType, mo
         assert all(option.description for option in each.options), f"{each.kind} {each.name}"
         assert each.summary
         assert each.source or each.kind == "dataset" or each.name in TOYS, f"{each.kind} {each.name}"
-        if each.kind == "importer":
-            assert each.fragment == f"capfw import checkpoint FILE RUN_DIR --format {each.name}"
+        if KINDS[each.kind].section is None:
+            commands = {"importer": "import checkpoint FILE RUN_DIR --format", "exporter": "export RUN_DIR --to"}
+            assert each.fragment == f"capfw {commands[each.kind]} {each.name}"
             continue
         fragment = json.loads("{" + each.fragment + "}")
         encoder = {"name": "eye", "features": "tokens" if each.name == "perceiver" else "pooled"}

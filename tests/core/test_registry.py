@@ -33,6 +33,7 @@ def test_registry_has_only_what_it_was_given(toys: ModuleType) -> None:
         "objective": ["cross-entropy", "reward"],
         "context": ["table"],
         "logger": [],
+        "exporter": [],
     }
     assert Registry().components("encoder") == ()
 

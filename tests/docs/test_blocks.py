@@ -44,6 +44,8 @@ NOT_RUN = (
     "curl",
     "unzip",
     "tensorboard",
+    "capfw export runs/birds",
+    "lightly-studio",
     "wandb sync",
     "mlflow ui",
     "trackio show",

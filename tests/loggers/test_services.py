@@ -35,7 +35,8 @@ def test_mlflow_has_parameters_values_images_and_tables(record: Record, folder: 
     history = client.get_metric_history(run.info.run_id, "train/loss")
     assert [(each.step, each.value) for each in history] == [(10, 4.0), (20, 2.0), (30, pytest.approx(4 / 3))]
     artifacts = folder / "artifacts" / run.info.run_id / "artifacts"
-    assert len(list((artifacts / "images").glob("val*example*step*10*.png"))) == 2
+    names = [file.name for file in (artifacts / "images").iterdir() if file.suffix == ".png"]
+    assert len([name for name in names if "+step+10+" in name]) == 2
     with (artifacts / "test/results.csv").open(newline="") as opened:
         [first, _] = csv.DictReader(opened)
     assert (first["caption"], first["references"], first["CIDEr"]) == ("a red field", "red | all over", "1.25")
@@ -56,8 +57,8 @@ def test_wandb_keeps_an_offline_record_that_can_be_sent(
     assert place == f"send the record with: wandb sync {folder / 'wandb'}/offline-run-*"
     runs = sorted((folder / "wandb").glob("offline-run-*"))
     identity = (folder / "id.txt").read_text()
-    assert runs
-    assert all(run.name.endswith(identity) for run in runs)  # the continued record has the same id
+    assert len(runs) == 2
+    assert all(identity in run.name for run in runs)  # the continued record has the same id
     assert all((run / f"run-{identity}.wandb").stat().st_size > 0 for run in runs)
     media = [file for run in runs for file in run.rglob("*") if file.is_file()]
     assert len([file for file in media if file.suffix == ".png"]) == 6  # two images at three steps
@@ -75,6 +76,7 @@ def test_wandb_online_needs_a_key_before_the_run(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    (tmp_path / "netrc").write_text("machine elsewhere.example.org login me password secret\n")
     with pytest.raises(ComponentError, match="has no API key on this machine") as caught:
         WandbLogger(WandbConfig())
     assert caught.value.option == "mode"

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -32,8 +33,7 @@ class WandbLogger:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         self._wandb = optional_library("wandb", needed_by="logger wandb", install='pip install "capfw[wandb]"')
         # `login` would wait for a dead server, but only where there is a key.
-        has_key = any(os.environ.get(name) for name in _KEYS) or _netrc().is_file()
-        if config.mode == "online" and not has_key and not self._wandb.login(prompt=False, verify=False):
+        if config.mode == "online" and not _has_key() and not self._wandb.login(prompt=False, verify=False):
             raise ComponentError(
                 "Weights & Biases has no API key on this machine.",
                 option="mode",
@@ -93,9 +93,12 @@ class WandbLogger:
         self._made.finish(exit_code=0 if is_complete else 1)
 
 
-def _netrc() -> Path:
-    """The file in which `wandb login` keeps the key."""
-    return Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+def _has_key() -> bool:
+    """Whether an environment variable has the key, or the file in which `wandb login` keeps it."""
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    file = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    is_kept = file.is_file() and str(host) in file.read_text(encoding="utf-8", errors="replace")
+    return is_kept or any(os.environ.get(name) for name in _KEYS)
 
 
 def _identity(run: LoggedRun) -> str:

@@ -16,6 +16,7 @@ from sound_models import (
     Folder,
     Length,
     Other,
+    Sheet,
     Sum,
 )
 from torch import Tensor
@@ -189,3 +190,13 @@ class ContinuesARecord(Diary):
 class NamesItsPlace(Diary):
     def start(self, run: LoggedRun) -> str:
         return super().start(run)[:0]
+
+
+class ExportsASplit(Sheet):
+    def export(self, results: CaptionedSplit, output: Path | None) -> str:
+        return f"{super().export(results, output)}: {[image.caption.split()[0] for image in results.images]}"
+
+
+class SaysHowToOpenIt(Sheet):
+    def export(self, results: CaptionedSplit, output: Path | None) -> str:
+        return super().export(results, output)[:0]

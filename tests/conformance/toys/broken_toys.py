@@ -17,6 +17,7 @@ from sound_toys import (
     MapConfig,
     OtherConfig,
     PooledMapConfig,
+    SheetConfig,
     SumConfig,
     VoiceConfig,
     toy,
@@ -98,6 +99,12 @@ class Datasets(Plugin):
 class Importers(Plugin):
     @hookimpl
     def register_importers(self) -> list[Component]:
+        return [self.component]
+
+
+class Exporters(Plugin):
+    @hookimpl
+    def register_exporters(self) -> list[Component]:
         return [self.component]
 
 
@@ -218,4 +225,6 @@ BROKEN: dict[str, Broken] = {
     **spoiled(Loggers, DiaryConfig, "it raised IndexError: list index out of range", "records-a-run"),
     **spoiled(Loggers, DiaryConfig, "a continued run removed diary.txt", "continues-a-record"),
     **spoiled(Loggers, DiaryConfig, "start returned ''", "names-its-place"),
+    **spoiled(Exporters, SheetConfig, "it raised IndexError: list index out of range", "exports-a-split"),
+    **spoiled(Exporters, SheetConfig, "export returned ''", "says-how-to-open-it"),
 }

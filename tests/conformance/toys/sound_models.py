@@ -21,6 +21,7 @@ from sound_toys import (
     LengthConfig,
     MapConfig,
     OtherConfig,
+    SheetConfig,
     SumConfig,
     VoiceConfig,
 )
@@ -261,6 +262,15 @@ class Elsewhere:
 
     def features(self, file: Path) -> ForeignFeatures | None:
         return None
+
+
+class Sheet:
+    def __init__(self, config: SheetConfig) -> None: ...
+
+    def export(self, results: CaptionedSplit, output: Path | None) -> str:
+        assert output is not None
+        output.write_text("".join(f"{image.image_id}: {image.caption}\n" for image in results.images), encoding="utf-8")
+        return "open it in an editor"
 
 
 class Diary:

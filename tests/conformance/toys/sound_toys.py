@@ -16,6 +16,7 @@ from capfw.core.protocols import (
     DatasetConfig,
     DecoderConfig,
     EncoderConfig,
+    ExporterConfig,
     FeatureKind,
     ImporterConfig,
     InputFolder,
@@ -65,6 +66,11 @@ class HearingConfig(EncoderConfig):
 
 class ElsewhereConfig(ImporterConfig):
     pass
+
+
+class SheetConfig(ExporterConfig):
+    def suffix(self) -> str:
+        return ".txt"
 
 
 class DiaryConfig(LoggerConfig):
@@ -154,6 +160,11 @@ def register_datasets() -> list[Component]:
 @hookimpl
 def register_importers() -> list[Component]:
     return [toy("elsewhere", ElsewhereConfig, "Elsewhere")]
+
+
+@hookimpl
+def register_exporters() -> list[Component]:
+    return [toy("sheet", SheetConfig, "Sheet")]
 
 
 @hookimpl
