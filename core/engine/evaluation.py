@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..protocols import ImageId
-from .atomic import write_json
+from .atomic import write_json, write_text
 from .generate import Caption, ImageCaptions
 from .observing.notebook import html_table
 
@@ -40,7 +40,8 @@ class Evaluation:
 
     def write(self, run_dir: Path) -> None:
         """Writes `candidates/SPLIT.json` (COCO results format) and then `scores/SPLIT.json`."""
-        write_json(run_dir / "candidates" / f"{self.split}.json", [self._candidate(i) for i in self.captions], indent=1)
+        lines = [json.dumps(self._candidate(i), ensure_ascii=False) for i in self.captions]  # a line for each image
+        write_text(run_dir / "candidates" / f"{self.split}.json", "[\n" + ",\n".join(lines) + "\n]\n")
         record = {
             "split": self.split,
             "step": self.step,
@@ -53,6 +54,8 @@ class Evaluation:
     def _candidate(self, image_id: ImageId) -> dict[str, object]:
         first, *others = self.captions[image_id]
         candidate: dict[str, object] = {"image_id": image_id, "caption": first.text, "log_prob": first.log_prob}
+        if first.tokens:
+            candidate["token_log_probs"] = [[text, round(log_prob, 4)] for text, log_prob in first.tokens]
         if others:
             candidate["others"] = [{"caption": other.text, "log_prob": other.log_prob} for other in others]
         return candidate
@@ -66,7 +69,10 @@ class Evaluation:
         try:
             record, candidates = json.loads(scores_file.read_text()), json.loads(candidates_file.read_text())
             captions = {
-                c["image_id"]: ImageCaptions(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
+                c["image_id"]: ImageCaptions(
+                    Caption(o["caption"], o["log_prob"], tuple((text, p) for text, p in o.get("token_log_probs", ())))
+                    for o in [c, *c.get("others", [])]
+                )
                 for c in candidates
             }
             ids = {str(image_id): image_id for image_id in captions}

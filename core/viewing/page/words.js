@@ -11,9 +11,10 @@ export function shortened(text, most = MOST_SHOWN) {
 /** Tokens `[text, log-probability]` as words `[text, log-probability]`: the sum over the tokens of each word. */
 export function wordsOf(tokens) {
   const words = [];
-  for (const [text, logProb] of tokens) {
+  for (const [place, [text, logProb]] of tokens.entries()) {
     const last = words.at(-1);
-    if (!last || /^\s/.test(text) || text === "") words.push([text, logProb]);
+    const isEnd = text === "" && place === tokens.length - 1;
+    if (!last || /^\s/.test(text) || isEnd) words.push([text, logProb]);
     else words.splice(-1, 1, [last[0] + text, last[1] + logProb]);
   }
   return words;
