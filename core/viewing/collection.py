@@ -51,7 +51,8 @@ class LeftOut:
 class System:
     """One system: a run, or a file of results. `title` names its folder or file in full.
 
-    `facts` are shown below the scores. `spec` and `environment` are None for a file.
+    `facts` are shown below the scores. `spec` and `environment` are None for a file. `has_patches`: whether a word of a
+    caption can have a heat map, because the run is trained and its encoder emits several tokens.
     """
 
     name: str
@@ -65,6 +66,7 @@ class System:
     curves: Sequence[Curve] = ()
     warnings: Sequence[str] = ()
     unreadable: Sequence[LeftOut] = ()
+    has_patches: bool = False
     status: str = ""
     is_live: bool = False
 

@@ -160,6 +160,7 @@ def _system(run_dir: Path, name: str, split: str | None) -> System:
         for split_of, reasons in (environment.get("features") or {}).get("unreadable", {}).items()
         for image_id, reason in reasons.items()
     ]
+    num_tokens = ((environment.get("features") or {}).get("shape") or [1])[0]
     is_live = environment.get("finished_at") is None and "imported" not in environment
     return System(
         name,
@@ -176,6 +177,7 @@ def _system(run_dir: Path, name: str, split: str | None) -> System:
         curves_of(history, best_step, _unit(spec)),
         history.warnings,
         unreadable,
+        num_tokens > 1 and (run_dir / BEST_FILE).is_file(),
         history.position if is_live else "",
         is_live,
     )
