@@ -48,6 +48,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """The captions of an image of split val in the course of a training, by epoch."""
+
+    image_id: str
+    reference: str
+    captions: Sequence[tuple[int, str]]
+
+
+@dataclass(frozen=True)
 class System:
     """One system: a run, or a file of results. `title` names its folder or file in full.
 
@@ -64,6 +73,7 @@ class System:
     spec: object = None
     environment: object = None
     curves: Sequence[Curve] = ()
+    progress: Sequence[Progress] = ()
     warnings: Sequence[str] = ()
     unreadable: Sequence[LeftOut] = ()
     has_patches: bool = False

@@ -55,6 +55,7 @@ def progress_of(system: System) -> dict[str, object]:
         "facts": dict(system.facts),
         "warnings": list(system.warnings),
         "curves": [asdict(curve) for curve in system.curves],
+        "progress": [asdict(each) for each in system.progress],
     }
 
 

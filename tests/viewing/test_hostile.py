@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from capfw.core.protocols import MemorySource
-from capfw.core.viewing.collection import Candidate, Collection, System, ViewedImage
+from capfw.core.viewing.collection import Candidate, Collection, Progress, System, ViewedImage
 from capfw.core.viewing.curves import Curve
 
 from .conftest import Watched, picture
@@ -51,6 +51,7 @@ def address(write: Callable[[Collection], str]) -> str:
             {name: name},
             {name: [name]},
             [Curve(name, "step", name, [(1, 1.0), (2, 2.0)], 1)],
+            [Progress(name, name, [(1, name)])],
             [name],
         )
         for name in HOSTILE[:4]

@@ -2,6 +2,7 @@
 import { el, number, svg, count } from "./dom.js";
 import { meta } from "./data.js";
 import { shown } from "./quantities.js";
+import { shortened } from "./words.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [420, 240, 52, 408, 14, 204];
 
@@ -43,6 +44,17 @@ function chart({ title, x, y, lines }) {
   return el("figure", null, el("figcaption", null, title, el("small", null, y)), plot);
 }
 
+function progress(s) {
+  const { name, progress: examples } = meta.systems[s];
+  if (!examples.length) return null;
+  const epochs = [...new Set(examples.flatMap(({ captions }) => captions.map(([epoch]) => epoch)))];
+  const heads = ["epoch", ...examples.map(({ image_id }) => `image ${image_id}`)].map((text) => el("th", { scope: "col" }, text));
+  const row = (title, cells) => el("tr", null, el("th", { scope: "row" }, title), cells.map((text) => el("td", { dir: "auto" }, shortened(text ?? "", 300))));
+  const rows = epochs.map((epoch) => row(epoch, examples.map(({ captions }) => captions.find(([at]) => at === epoch)?.[1])));
+  rows.push(row("reference", examples.map(({ reference }) => reference)));
+  return [el("h2", null, `Captions of split val by epoch, ${name}`), el("div", { class: "wide text" }, el("table", null, el("thead", null, el("tr", null, heads)), el("tbody", null, rows)))];
+}
+
 /** The charts by title: each has a line for every system that has these values. */
 export function curves() {
   const charts = new Map();
@@ -56,5 +68,5 @@ export function curves() {
   if (!charts.size) return el("p", { class: "empty" }, "No log of a training was found.");
   const legend = shown().map((s) => el("span", { style: { "--system": `var(--system-${s})` } }, el("span", { class: "dot" }), meta.systems[s].name));
   const note = [...charts.values()].some(({ lines }) => lines.some(({ best }) => best !== null)) ? el("span", { class: "quiet" }, "large dot: the best checkpoint") : null;
-  return [el("div", { class: "legend" }, legend, note), el("div", { class: "charts" }, [...charts.values()].map(chart))];
+  return [el("div", { class: "legend" }, legend, note), el("div", { class: "charts" }, [...charts.values()].map(chart)), el("div", { class: "page progress" }, shown().map(progress))];
 }
