@@ -6,9 +6,10 @@ import { shortened } from "./words.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [420, 240, 52, 408, 14, 204];
 
-function ticks(low, high, most = 5) {
+function ticks(low, high, { most = 5, isWhole = false } = {}) {
   const power = 10 ** Math.floor(Math.log10((high - low) / most));
-  const step = power * [1, 2, 5, 10].find((m) => (high - low) / (power * m) <= most);
+  const finest = power * [1, 2, 5, 10].find((m) => (high - low) / (power * m) <= most);
+  const step = isWhole ? Math.max(1, finest) : finest;
   const found = [];
   for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n++) found.push(Number((n * step).toPrecision(12)));
   return found;
@@ -31,7 +32,7 @@ function chart({ title, x, y, lines }) {
     svg("line", { class: "rule", x1: LEFT, x2: RIGHT, y1: up(tick), y2: up(tick) }),
     svg("text", { x: LEFT - 8, y: up(tick) + 4, "text-anchor": "end" }, String(tick).replace("-", "−")),
   ]);
-  const foot = ticks(left, right).map((tick) => svg("text", { x: across(tick), y: BOTTOM + 18, "text-anchor": "middle" }, count(tick)));
+  const foot = ticks(left, right, { isWhole: true }).map((tick) => svg("text", { x: across(tick), y: BOTTOM + 18, "text-anchor": "middle" }, count(tick)));
   const drawn = lines.map(({ system, points, best }) => {
     const colour = `var(--system-${system})`;
     const dots = points.length > 40 ? [] : points;

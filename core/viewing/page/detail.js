@@ -98,7 +98,7 @@ export class Detail {
   async fillIn(section, index, s, text) {
     const stage = this.stage;
     const extra = (await extraOf(index))?.[s] ?? { tokens: null, others: [] };
-    if (extra.tokens) section.querySelector(".caption").replaceWith(captionText(text, { tokens: extra.tokens }));
+    if (extra.tokens) section.querySelector(".caption").replaceWith(captionText(text, extra.tokens));
     if (extra.others.length) {
       const rows = extra.others.map(([other, logProb]) => el("li", null, el("span", { dir: "auto" }, shortened(other)), el("span", { class: "value" }, logProb === null ? "" : number(logProb, 2))));
       section.append(el("details", { class: "others", open: true }, el("summary", null, `${extra.others.length} alternatives`), el("ol", null, rows)));
