@@ -6,6 +6,7 @@ import sys
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from .arguments import Pairs, registry_of, set_option
 if TYPE_CHECKING:
     from ..core.registry import Registry
     from ..core.viewing.collection import Collection
+    from ..core.viewing.heat import HeatOf
 
 _PATH = click.Path(path_type=Path)
 
@@ -43,6 +45,11 @@ _PATH = click.Path(path_type=Path)
     type=click.IntRange(0, 4096),
     help="Longest side of the pictures in --output, in pixels; 448 by default. 0 leaves the pictures out.",
 )
+@click.option(
+    "--heat-maps",
+    metavar="ID,ID,...",
+    help='Images whose words get heat maps in --output, by id, or "all"; the server computes them on demand.',
+)
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the server; by default a free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open no browser.")
 @click.pass_context
@@ -57,6 +64,7 @@ def view(
     chosen: str | None,
     output: Path | None,
     picture_side: int | None,
+    heat_maps: str | None,
     port: int | None,
     no_browser: bool,
 ) -> None:
@@ -69,8 +77,11 @@ def view(
     if candidates:  # "--candidates a.json b.json": click leaves the second file to the arguments
         candidates, run_dirs = (*candidates, *run_dirs), ()
     _require_one_form(run_dirs, split, overrides, candidates, references, images, chosen)
-    if output is None and picture_side is not None:
-        raise click.UsageError("--picture-side needs --output.")
+    for name, value in {"--picture-side": picture_side, "--heat-maps": heat_maps}.items():
+        if output is None and value is not None:
+            raise click.UsageError(f"{name} needs --output.")
+    if heat_maps is not None and candidates:
+        raise click.UsageError("--heat-maps needs runs: files have no model.")
     if output is not None and (port is not None or no_browser):
         raise click.UsageError("--output starts no server: leave --port and --no-browser out.")
     registry = registry_of(ctx)
@@ -83,9 +94,10 @@ def view(
         return _view_files(registry, candidates, references, images, split, chosen)
 
     if output is not None:
-        _export(collect, output, picture_side)
+        ids = heat_maps.split(",") if heat_maps else []
+        _export(collect, output, picture_side, ids, _heat(run_dirs, registry) if ids else None)
     else:
-        _serve(collect, run_dirs, split, port or 0, opens_browser=not no_browser)
+        _serve(collect, run_dirs, split, port or 0, _heat(run_dirs, registry), opens_browser=not no_browser)
 
 
 def _require_one_form(
@@ -125,7 +137,27 @@ def _view_files(
     return view_files(candidates, references, images, registry=registry, split=split, metrics=metrics)
 
 
-def _export(collect: Callable[[], Collection], output: Path, picture_side: int | None) -> None:
+def _heat(run_dirs: Sequence[Path], registry: Registry) -> HeatOf | None:
+    """Computes heat maps of the runs; None for files. It imports torch when it is first asked."""
+    if not run_dirs:
+        return None
+
+    @cache
+    def mapper() -> HeatOf:
+        from ..core.engine.heat import HeatMapper
+
+        return HeatMapper(run_dirs, registry)
+
+    return lambda system, source, caption: mapper()(system, source, caption)
+
+
+def _export(
+    collect: Callable[[], Collection],
+    output: Path,
+    picture_side: int | None,
+    heat_ids: Sequence[str],
+    heat: HeatOf | None,
+) -> None:
     from ..core.viewing.export import export, require_new
     from ..core.viewing.pictures import GRID_SIDE
 
@@ -137,13 +169,21 @@ def _export(collect: Callable[[], Collection], output: Path, picture_side: int |
             collection,
             output,
             picture_side=GRID_SIDE if picture_side is None else picture_side,
-            progress=lambda done, _: bar.update(done - bar.pos),
+            heat=heat,
+            heat_ids=heat_ids,
+            progress=lambda done, _: bar.update(max(0, done - bar.pos)),
         )
     click.echo(f"Page: {page}")
 
 
 def _serve(
-    collect: Callable[[], Collection], run_dirs: Sequence[Path], split: str | None, port: int, *, opens_browser: bool
+    collect: Callable[[], Collection],
+    run_dirs: Sequence[Path],
+    split: str | None,
+    port: int,
+    heat: HeatOf | None,
+    *,
+    opens_browser: bool,
 ) -> None:
     from ..core.viewing.runs import results_version, systems_of
     from ..core.viewing.server import Server, Viewer
@@ -152,6 +192,7 @@ def _serve(
         collect,
         (lambda: results_version(run_dirs, split)) if run_dirs else None,
         (lambda collection: systems_of(run_dirs, collection.split)) if run_dirs else None,
+        heat,
     )
     _print_notices(viewer.collection)
     with Server(viewer, port) as server:

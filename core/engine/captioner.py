@@ -246,11 +246,11 @@ class Captioner:
         made: Iterator[ImageCaptions] = iter(())
         if inputs:
             readable = [row for row, item in zip(rows, read, strict=True) if isinstance(item, Tensor)]
-            batch = self._batch(torch.stack(inputs).to(self.device), readable, is_sampled=options.is_sampled)
+            batch = self.batch(torch.stack(inputs).to(self.device), readable, is_sampled=options.is_sampled)
             made = iter(caption_batch(self.model, batch, options, precision=self.spec.train.precision))
         return (item if isinstance(item, UnreadableSource) else next(made) for item in read)
 
-    def _batch(self, inputs: Tensor, rows: Sequence[Row], *, is_sampled: bool) -> Batch:
+    def batch(self, inputs: Tensor, rows: Sequence[Row], *, is_sampled: bool) -> Batch:
         """The batch for the model: features rounded to the stored dtype, or inputs of a tuned encoder."""
         if self.model.encoder is None:
             stored = torch.float16 if self.spec.features.dtype == "float16" else torch.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from ..errors import RunError
 from ..protocols import ImageId
 from ..resampling import Interval, Statistics
 from ..results import Results, read_results
-from .atomic import write_json
+from .atomic import write_json, write_text
 from .generate import Caption, ImageCaptions
 from .observing.notebook import html_table
 
@@ -58,12 +59,15 @@ class Evaluation:
             self.statistics,
             candidates,
         )
-        write_json(run_dir / "candidates" / f"{self.split}.json", candidates, indent=1)
+        lines = [json.dumps(each, ensure_ascii=False) for each in candidates]  # a line for each image
+        write_text(run_dir / "candidates" / f"{self.split}.json", "[\n" + ",\n".join(lines) + "\n]\n")
         write_json(run_dir / "scores" / f"{self.split}.json", results.record(), indent=1)
 
     def _candidate(self, image_id: ImageId) -> dict[str, object]:
         first, *others = self.captions[image_id]
         candidate: dict[str, object] = {"image_id": image_id, "caption": first.text, "log_prob": first.log_prob}
+        if first.tokens:
+            candidate["token_log_probs"] = [[text, round(log_prob, 4)] for text, log_prob in first.tokens]
         if others:
             candidate["others"] = [{"caption": other.text, "log_prob": other.log_prob} for other in others]
         return candidate
@@ -75,7 +79,10 @@ class Evaluation:
         if found is None:
             return None
         captions = {
-            c["image_id"]: ImageCaptions(Caption(o["caption"], o["log_prob"]) for o in [c, *c.get("others", [])])
+            c["image_id"]: ImageCaptions(
+                Caption(o["caption"], o["log_prob"], tuple((text, p) for text, p in o.get("token_log_probs", ())))
+                for o in [c, *c.get("others", [])]
+            )
             for c in found.candidates
         }
         return Evaluation(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ..protocols import Batch, GenerateOptions, ImageId
+from .caption_tokens import tokens_of
 from .inputs.reader import Reader
 from .model import CaptioningModel
 from .observing.notebook import html_table
@@ -18,10 +19,15 @@ PURPOSE = "generate"  # part of the seeds of sampled captions
 
 @dataclass(frozen=True)
 class Caption:
-    """A generated caption and its natural-log probability under the model."""
+    """A generated caption and its natural-log probability under the model.
+
+    `tokens` are the texts of its tokens, whose join is the caption, each with its natural-log probability; the last is ""
+    for EOS. They are there where they were asked for.
+    """
 
     text: str
     log_prob: float
+    tokens: tuple[tuple[str, float], ...] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         return f"Caption({self.text!r}, log_prob={self.log_prob:.3f})"
@@ -55,14 +61,21 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def caption_batch(
-    model: CaptioningModel, batch: Batch, options: GenerateOptions, *, precision: str
+    model: CaptioningModel, batch: Batch, options: GenerateOptions, *, precision: str, with_tokens: bool = False
 ) -> list[ImageCaptions]:
-    """Captions of each row of a batch on the model's device. Sampling depends only on the seeds of the rows."""
+    """Captions of each row of a batch on the model's device. Sampling depends only on the seeds of the rows.
+
+    `with_tokens` adds the tokens of each row's best caption, which takes one more forward pass.
+    """
+    count = options.num_captions
     with torch.inference_mode(), autocast(batch.inputs.device, precision):
-        generated = model.generate(model.prefix(batch), options, batch.seeds)
+        prefix = model.prefix(batch)
+        generated = model.generate(prefix, options, batch.seeds)
+        best = tokens_of(model, prefix, generated.ids[::count]) if with_tokens else []
     texts = model.detokenize(generated.ids)
     captions = [Caption(text, log_prob) for text, log_prob in zip(texts, generated.log_probs.tolist(), strict=True)]
-    count = options.num_captions
+    for row, tokens in enumerate(best):
+        captions[row * count] = replace(captions[row * count], tokens=tokens)
     return [ImageCaptions(captions[start : start + count]) for start in range(0, len(captions), count)]
 
 
@@ -83,7 +96,7 @@ def caption_split(
     groups = [range(start, min(start + options.batch_size, num_images)) for start in starts]
     captions: dict[ImageId, ImageCaptions] = {}
     for batch in reader.of_images(groups, PURPOSE):
-        made = caption_batch(model, batch, options, precision=precision)
+        made = caption_batch(model, batch, options, precision=precision, with_tokens=True)
         captions.update((sample.image_id, each) for sample, each in zip(batch.samples, made, strict=True))
         progress(len(captions), sum(map(len, groups)))
     return captions

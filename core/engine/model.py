@@ -72,16 +72,17 @@ class CaptioningModel(nn.Module):
 
     def prefix(self, batch: Batch) -> Prefix:
         """The prefix that the decoder continues: vectors (B, P, E), and the text of each row."""
-        return Prefix(self.as_mapper(self._features(batch)), batch.text)
+        return Prefix(self.as_mapper(self.standardized(batch)), batch.text)
 
     def prefix_and_losses(self, batch: Batch) -> tuple[Prefix, dict[str, Loss]]:
         """The prefix, and the mapper's own losses."""
         if not isinstance(self.mapper, MapperWithLosses):
             return self.prefix(batch), {}
-        vectors, losses = self.mapper.forward_with_losses(self._features(batch))
+        vectors, losses = self.mapper.forward_with_losses(self.standardized(batch))
         return Prefix(vectors, batch.text), dict(losses)
 
-    def _features(self, batch: Batch) -> Tensor:
+    def standardized(self, batch: Batch) -> Tensor:
+        """The features (B, N, D) that the mapper reads."""
         features = batch.inputs if self.encoder is None else cast("Encoder", self.encoder).encode(batch.inputs)
         return (features - self.feature_mean) / self.feature_deviation
 

@@ -48,10 +48,20 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """The captions of an image of split val in the course of a training, by epoch."""
+
+    image_id: str
+    reference: str
+    captions: Sequence[tuple[int, str]]
+
+
+@dataclass(frozen=True)
 class System:
     """One system: a run, or a file of results. `title` names its folder or file in full.
 
-    `facts` are shown below the scores. `spec` and `environment` are None for a file.
+    `facts` are shown below the scores. `spec` and `environment` are None for a file. `has_patches`: whether a word of a
+    caption can have a heat map, because the run is trained and its encoder emits several tokens.
     """
 
     name: str
@@ -63,8 +73,10 @@ class System:
     spec: object = None
     environment: object = None
     curves: Sequence[Curve] = ()
+    progress: Sequence[Progress] = ()
     warnings: Sequence[str] = ()
     unreadable: Sequence[LeftOut] = ()
+    has_patches: bool = False
     status: str = ""
     is_live: bool = False
 

@@ -12,8 +12,13 @@ from .collection import Collection, System
 SHARD = 500
 
 
-def meta_of(collection: Collection, *, picture: str | None, photo: str | None = None) -> dict[str, object]:
-    """The facts that the page needs first. `picture` and `photo` are addresses with {shard} and {index}, or None."""
+def meta_of(
+    collection: Collection, *, picture: str | None, photo: str | None = None, heat: Sequence[int] | bool = False
+) -> dict[str, object]:
+    """The facts that the page needs first. `picture` and `photo` are addresses with {shard} and {index}, or None.
+
+    `heat` are the numbers of the images with heat maps; True: all, on demand.
+    """
     return {
         "title": collection.title,
         "split": collection.split,
@@ -26,7 +31,7 @@ def meta_of(collection: Collection, *, picture: str | None, photo: str | None = 
         "has_extra": has_extra(collection),
         "picture": picture if any(image.source for image in collection.images) else None,
         "photo": photo,
-        "heat": None,
+        "heat": heat if isinstance(heat, bool) else list(heat),
         "notices": list(collection.notices),
         "systems": [
             {
@@ -36,7 +41,7 @@ def meta_of(collection: Collection, *, picture: str | None, photo: str | None = 
                 "spec": system.spec,
                 "environment": system.environment,
                 "unreadable": [asdict(each) for each in system.unreadable],
-                "has_heat": False,
+                "has_heat": bool(heat) and system.has_patches,
             }
             for system in collection.systems
         ],
@@ -50,6 +55,7 @@ def progress_of(system: System) -> dict[str, object]:
         "facts": dict(system.facts),
         "warnings": list(system.warnings),
         "curves": [asdict(curve) for curve in system.curves],
+        "progress": [asdict(each) for each in system.progress],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from ..errors import RequestError
 from .collection import Collection
 from .columns import SHARD, extra_of, has_extra, meta_of, num_shards, rows_of
+from .heat import HeatOf, heat_of, numbers_of
 from .page import data_script, page_html
 from .pictures import GRID_SIDE, picture_of
 
@@ -21,17 +22,23 @@ def export(
     folder: Path,
     *,
     picture_side: int = GRID_SIDE,
+    heat: HeatOf | None = None,
+    heat_ids: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Writes the page into `folder`, which must not exist or be empty, and returns its index.html.
 
-    Photos are copied with a longest side of `picture_side` pixels; 0 leaves them out. The folder is whole or absent.
+    Photos are copied with a longest side of `picture_side` pixels; 0 leaves them out. `heat` computes
+    the heat maps of the images `heat_ids` (["all"]: of every image). The folder is whole or absent.
     Raises `RequestError`.
     """
     require_new(folder)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        _write(collection, aside, picture_side, progress)
+        numbers = numbers_of(collection, heat_ids) if heat and heat_ids else []
+        _write(collection, aside, picture_side, numbers, progress)
+        if heat:
+            _write_heat(collection, aside, numbers, heat, progress)
         if folder.exists():
             folder.rmdir()
         aside.rename(folder)
@@ -51,11 +58,13 @@ def require_new(folder: Path) -> None:
         raise RequestError("this folder is not empty.", where=str(folder), fix="Name another, or delete it.")
 
 
-def _write(collection: Collection, folder: Path, side: int, progress: Callable[[int, int], None]) -> None:
+def _write(
+    collection: Collection, folder: Path, side: int, heated: Sequence[int], progress: Callable[[int, int], None]
+) -> None:
     (folder / "data").mkdir(parents=True)
     still = replace(collection, systems=[replace(system, is_live=False) for system in collection.systems])
     found = _write_pictures(collection, folder / "pictures", side, progress) if side else 0
-    meta = meta_of(still, picture="pictures/{shard}/{index}.webp" if found else None)
+    meta = meta_of(still, picture="pictures/{shard}/{index}.webp" if found else None, heat=heated)
     _put(folder, "meta", meta)
     for shard in range(num_shards(collection)):
         _put(folder, f"rows-{shard}", rows_of(collection, shard))
@@ -66,6 +75,17 @@ def _write(collection: Collection, folder: Path, side: int, progress: Callable[[
 
 def _put(folder: Path, name: str, value: object) -> None:
     (folder / "data" / f"{name}.js").write_bytes(data_script(name, value))
+
+
+def _write_heat(
+    collection: Collection, folder: Path, numbers: Sequence[int], heat: HeatOf, progress: Callable[[int, int], None]
+) -> None:
+    for done, index in enumerate(numbers, 1):
+        for system in range(len(collection.systems)):
+            found = heat_of(collection, index, system, heat)
+            if found is not None:
+                _put(folder, f"heat-{index}-{system}", found)
+        progress(done, len(numbers))
 
 
 def _write_pictures(collection: Collection, folder: Path, side: int, progress: Callable[[int, int], None]) -> int:

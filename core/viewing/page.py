@@ -40,6 +40,11 @@ def data_script(name: str, value: object) -> bytes:
     return f"capfwData({json.dumps(name)},{as_json(value)});\n".encode("utf-8", "backslashreplace")
 
 
+def palette() -> str:
+    """The page's colours, light and dark, as CSS."""
+    return _read("style.css").partition("\n* {")[0]
+
+
 def as_json(value: object) -> str:
     """JSON that may stand inside a script element. Infinite numbers and NaN become null."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

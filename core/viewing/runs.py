@@ -14,9 +14,9 @@ from ..registry import Registry
 from ..spec import Overrides, RunSpec, load_spec, pairs_of
 from ..spec.provenance import ENVIRONMENT
 from ..spec.trained import BEST_FILE, SPEC_FILE, require_format
-from .collection import Candidate, Collection, LeftOut, System, ViewedImage, distinct_names, require_few
+from .collection import Candidate, Collection, LeftOut, Progress, System, ViewedImage, distinct_names, require_few
 from .curves import curves_of
-from .history import read_history
+from .history import History, read_history
 
 _SPLITS = ("test", "val")  # in this order, the first with results is shown
 
@@ -160,6 +160,7 @@ def _system(run_dir: Path, name: str, split: str | None) -> System:
         for split_of, reasons in (environment.get("features") or {}).get("unreadable", {}).items()
         for image_id, reason in reasons.items()
     ]
+    num_tokens = ((environment.get("features") or {}).get("shape") or [1])[0]
     is_live = environment.get("finished_at") is None and "imported" not in environment
     return System(
         name,
@@ -174,11 +175,24 @@ def _system(run_dir: Path, name: str, split: str | None) -> System:
         spec,
         {**environment, "features": {**(environment.get("features") or {}), "unreadable": None}},
         curves_of(history, best_step, _unit(spec)),
+        _progress(history),
         history.warnings,
         unreadable,
+        num_tokens > 1 and (run_dir / BEST_FILE).is_file(),
         history.position if is_live else "",
         is_live,
     )
+
+
+def _progress(history: History) -> list[Progress]:
+    return [
+        Progress(
+            image_id,
+            next(iter(example.references), ""),
+            [(epoch.number, epoch.captions[image_id]) for epoch in history.epochs if image_id in epoch.captions],
+        )
+        for image_id, example in history.examples.items()
+    ]
 
 
 def candidates_of(entries: Any, file: Path) -> dict[ImageId, Candidate]:

@@ -19,11 +19,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ..errors import RequestError
 from .collection import Collection, System
 from .columns import extra_of, meta_of, num_shards, progress_of, rows_of
+from .heat import HeatOf, heat_of
 from .page import data_script, page_html
 from .pictures import GRID_SIDE, PHOTO_SIDE, picture_of
 
 HOST = "127.0.0.1"
+_SCRIPT = "text/javascript; charset=utf-8"
 _PICTURE = re.compile(r"(pictures|photos)/\d+/(\d+)\.webp")
+_HEAT = re.compile(r"data/heat-(\d+)-(\d+)\.js")
 _DATA = re.compile(r"data/(meta|live|rows|extra)(?:-(\d+))?\.js")
 
 
@@ -31,7 +34,8 @@ class Viewer:
     """The page's content, by path.
 
     `collect` reads everything. The other two are cheaper and serve a run that goes on: `version` returns the collection's
-    version as it would be now, and `systems` reads what changes while the version stays.
+    version as it would be now, and `systems` reads what changes while the version stays. `heat` computes the heat maps of
+    a caption.
     """
 
     def __init__(
@@ -39,8 +43,9 @@ class Viewer:
         collect: Callable[[], Collection],
         version: Callable[[], str] | None = None,
         systems: Callable[[Collection], Sequence[System]] | None = None,
+        heat: HeatOf | None = None,
     ) -> None:
-        self._collect, self._version, self._systems = collect, version, systems
+        self._collect, self._version, self._systems, self._heat = collect, version, systems, heat
         self._lock = threading.Lock()
         self.collection = collect()
 
@@ -55,18 +60,20 @@ class Viewer:
                 picture_of(self.collection.images[index].source, side) if index < len(self.collection.images) else None
             )
             return None if found is None else ("image/webp", found)
+        if match := _HEAT.fullmatch(path):
+            value = self._heat and heat_of(self.collection, int(match[1]), int(match[2]), self._heat)
+            return None if not value else (_SCRIPT, data_script(f"heat-{match[1]}-{match[2]}", value))
         if match := _DATA.fullmatch(path):
             name = match[1] if match[2] is None else f"{match[1]}-{match[2]}"
             value = self._data(match[1], match[2])
-            return None if value is None else ("text/javascript; charset=utf-8", data_script(name, value))
+            return None if value is None else (_SCRIPT, data_script(name, value))
         return None
 
     def _data(self, kind: str, number: str | None) -> Mapping[str, object] | None:
         if kind == "meta":
             self._read_again()
-            return meta_of(
-                self.collection, picture="pictures/{shard}/{index}.webp", photo="photos/{shard}/{index}.webp"
-            )
+            picture, photo = (f"{name}/{{shard}}/{{index}}.webp" for name in ("pictures", "photos"))
+            return meta_of(self.collection, picture=picture, photo=photo, heat=self._heat is not None)
         if kind == "live":
             self._read_again()
             return self._progress()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from capfw import load_spec, run
 from capfw.core.protocols import MemorySource
-from capfw.core.viewing.collection import Candidate, Collection, System, ViewedImage
+from capfw.core.viewing.collection import Candidate, Collection, Progress, System, ViewedImage
 from capfw.core.viewing.curves import Curve
 from capfw.core.viewing.export import export
 
@@ -65,6 +65,7 @@ def small_collection() -> Collection:
                 {"seed": 1, "mapper": {"name": "mlp"}},
                 {"device": "cpu"},
                 [Curve("Training loss", "step", "nats per token", [(1, 3.0), (2, 2.0)])],
+                [Progress("val-1", "a hat", [(1, "a a a"), (2, "a hat")])],
                 ["a warning of the run"],
             ),
             System(

@@ -197,6 +197,8 @@ def test_tabs_show_scores_curves_and_the_settings_that_differ(watch: Watch, site
     assert page.is_visible("text=first: a warning of the run")
     page.click("#tab-training")
     assert "first: 3.000 at step 1, 2.000 at step 2" in page.locator("svg.chart").get_attribute("aria-label")
+    rows = [row.inner_text().split("\t") for row in page.locator("#panel-training tr").all()]
+    assert rows == [["epoch", "image val-1"], ["1", "a a a"], ["2", "a hat"], ["reference", "a hat"]]
     page.click("#tab-settings")
     assert "1 of 2 settings differ" in page.inner_text("#panel-settings")
     assert "/seed" not in page.inner_text("#panel-settings")

@@ -17,6 +17,7 @@ from ...errors import UnreadableSource
 from ...protocols import KINDS, Sample, thumbnail
 from ...spec import RunSpec
 from ...viewing.history import History, read_history
+from ...viewing.page import palette
 from ..atomic import write_text
 from ..evaluation import Evaluation
 from ..generate import Caption
@@ -75,7 +76,7 @@ def write_report(
         autoescape=select_autoescape(),
         trim_blocks=True,
     )
-    environment.globals["frame"] = FRAME
+    environment.globals |= {"frame": FRAME, "palette": palette()}
     report = report_of(directory, spec, evaluation, splits)
     html = environment.get_template("report.html").render(
         report=report,

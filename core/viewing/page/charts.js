@@ -2,12 +2,14 @@
 import { el, number, svg, count } from "./dom.js";
 import { meta } from "./data.js";
 import { shown } from "./quantities.js";
+import { shortened } from "./words.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [420, 240, 52, 408, 14, 204];
 
-function ticks(low, high, most = 5) {
+function ticks(low, high, { most = 5, isWhole = false } = {}) {
   const power = 10 ** Math.floor(Math.log10((high - low) / most));
-  const step = power * [1, 2, 5, 10].find((m) => (high - low) / (power * m) <= most);
+  const finest = power * [1, 2, 5, 10].find((m) => (high - low) / (power * m) <= most);
+  const step = isWhole ? Math.max(1, finest) : finest;
   const found = [];
   for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n++) found.push(Number((n * step).toPrecision(12)));
   return found;
@@ -30,7 +32,7 @@ function chart({ title, x, y, lines }) {
     svg("line", { class: "rule", x1: LEFT, x2: RIGHT, y1: up(tick), y2: up(tick) }),
     svg("text", { x: LEFT - 8, y: up(tick) + 4, "text-anchor": "end" }, String(tick).replace("-", "−")),
   ]);
-  const foot = ticks(left, right).map((tick) => svg("text", { x: across(tick), y: BOTTOM + 18, "text-anchor": "middle" }, count(tick)));
+  const foot = ticks(left, right, { isWhole: true }).map((tick) => svg("text", { x: across(tick), y: BOTTOM + 18, "text-anchor": "middle" }, count(tick)));
   const drawn = lines.map(({ system, points, best }) => {
     const colour = `var(--system-${system})`;
     const dots = points.length > 40 ? [] : points;
@@ -41,6 +43,17 @@ function chart({ title, x, y, lines }) {
   });
   const plot = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": `${title}. ${said.join(". ")}` }, grid, foot, drawn, svg("text", { x: RIGHT, y: BOTTOM + 34, "text-anchor": "end", class: "unit" }, x));
   return el("figure", null, el("figcaption", null, title, el("small", null, y)), plot);
+}
+
+function progress(s) {
+  const { name, progress: examples } = meta.systems[s];
+  if (!examples.length) return null;
+  const epochs = [...new Set(examples.flatMap(({ captions }) => captions.map(([epoch]) => epoch)))];
+  const heads = ["epoch", ...examples.map(({ image_id }) => `image ${image_id}`)].map((text) => el("th", { scope: "col" }, text));
+  const row = (title, cells) => el("tr", null, el("th", { scope: "row" }, title), cells.map((text) => el("td", { dir: "auto" }, shortened(text ?? "", 300))));
+  const rows = epochs.map((epoch) => row(epoch, examples.map(({ captions }) => captions.find(([at]) => at === epoch)?.[1])));
+  rows.push(row("reference", examples.map(({ reference }) => reference)));
+  return [el("h2", null, `Captions of split val by epoch, ${name}`), el("div", { class: "wide text" }, el("table", null, el("thead", null, el("tr", null, heads)), el("tbody", null, rows)))];
 }
 
 /** The charts by title: each has a line for every system that has these values. */
@@ -56,5 +69,5 @@ export function curves() {
   if (!charts.size) return el("p", { class: "empty" }, "No log of a training was found.");
   const legend = shown().map((s) => el("span", { style: { "--system": `var(--system-${s})` } }, el("span", { class: "dot" }), meta.systems[s].name));
   const note = [...charts.values()].some(({ lines }) => lines.some(({ best }) => best !== null)) ? el("span", { class: "quiet" }, "large dot: the best checkpoint") : null;
-  return [el("div", { class: "legend" }, legend, note), el("div", { class: "charts" }, [...charts.values()].map(chart))];
+  return [el("div", { class: "legend" }, legend, note), el("div", { class: "charts" }, [...charts.values()].map(chart)), el("div", { class: "page progress" }, shown().map(progress))];
 }

@@ -81,9 +81,12 @@ export async function extraOf(index) {
   return extra.systems.map((system) => ({ tokens: system.tokens[row] ?? null, others: system.others[row] ?? [] }));
 }
 
-/** The heat maps of one image, by system; null where there are none. */
-export async function heatOf(index, system) {
-  if (meta.heat === "server" && meta.systems[system].has_heat) return load(`heat-${index}-${system}`);
-  if (meta.heat?.[system]?.includes(index)) return load(`heat-${index}-${system}`);
-  return null;
+/** Whether the candidate of a system has heat maps for its words. */
+export function hasHeat(index, system) {
+  return meta.systems[system].has_heat && (meta.heat === true || meta.heat.includes(index));
+}
+
+/** The heat maps of the candidate of a system: `{ grid, box, words }`, or `{ problem }`. */
+export function heatOf(index, system) {
+  return load(`heat-${index}-${system}`);
 }

@@ -1,10 +1,10 @@
 /** The detail view: the photo large, the candidates with their words and alternatives, every score, the references. */
 import { el, number, signed } from "./dom.js";
-import { extraOf, heatOf, images, meta, pictureOf, placeOf } from "./data.js";
+import { extraOf, hasHeat, heatOf, images, meta, pictureOf, placeOf } from "./data.js";
 import { pair, shown } from "./quantities.js";
 import { change, state } from "./state.js";
 import { captionText, shortened } from "./words.js";
-import { heatLayer } from "./heat.js";
+import { heatButtons } from "./heat.js";
 
 /** The dialog. `order()` returns the images that "previous" and "next" go through. */
 export class Detail {
@@ -98,14 +98,12 @@ export class Detail {
   async fillIn(section, index, s, text) {
     const stage = this.stage;
     const extra = (await extraOf(index))?.[s] ?? { tokens: null, others: [] };
-    if (extra.tokens) section.querySelector(".caption").replaceWith(captionText(text, { tokens: extra.tokens }));
+    if (extra.tokens) section.querySelector(".caption").replaceWith(captionText(text, extra.tokens));
     if (extra.others.length) {
       const rows = extra.others.map(([other, logProb]) => el("li", null, el("span", { dir: "auto" }, shortened(other)), el("span", { class: "value" }, logProb === null ? "" : number(logProb, 2))));
       section.append(el("details", { class: "others", open: true }, el("summary", null, `${extra.others.length} alternatives`), el("ol", null, rows)));
     }
-    if (!meta.systems[s].has_heat) return;
-    const layer = await heatLayer(stage, section, () => heatOf(index, s));
-    if (layer) section.append(layer);
+    if (hasHeat(index, s)) section.append(heatButtons(stage, () => heatOf(index, s)));
   }
 }
 

@@ -179,6 +179,6 @@ async function colour(card, index) {
   const extra = await extraOf(index);
   for (const each of card.querySelectorAll(".candidate")) {
     const s = Number(each.dataset.system);
-    if (extra[s].tokens) each.querySelector(".caption").replaceWith(captionText(images.systems[s].caption[index], { tokens: extra[s].tokens }));
+    if (extra[s].tokens) each.querySelector(".caption").replaceWith(captionText(images.systems[s].caption[index], extra[s].tokens));
   }
 }

@@ -1,33 +1,42 @@
 /** Heat maps: where in the photo a word comes from. Gradient x input of the features, one map per word. */
 import { el } from "./dom.js";
 
-/** Buttons of the words, which lay their map over the photo; null where there are no maps. `load()` returns the maps. */
-export async function heatLayer(stage, section, load) {
-  const heat = await load();
-  if (!heat?.words?.length) return null;
-  const largest = Math.max(...heat.words.flatMap(({ map }) => map.map(Math.abs)), 1e-12);
-  let pressed = null;
-  const buttons = heat.words.map((word) => {
-    const button = el("button", { type: "button", class: "heat-word", "aria-pressed": "false", onclick: () => toggle(button, word) }, word.text.trim() || "⏎");
+/** A button that loads the maps, and then a button for each word, which lays its map over the photo. */
+export function heatButtons(stage, load) {
+  const box = el("div", { class: "heat" });
+  const ask = el("button", { type: "button", class: "heat-word", onclick: () => fetchMaps() }, "Heat maps of the words");
+  box.append(ask);
+  async function fetchMaps() {
+    ask.disabled = true;
+    ask.textContent = "computing…";
+    const heat = await load().catch((error) => ({ problem: error.message }));
+    if (heat.problem) box.replaceChildren(el("span", { class: "heat-title" }, heat.problem));
+    else box.replaceChildren(el("span", { class: "heat-title" }, "Heat map of"), ...wordButtons(stage, heat));
+    (box.querySelector("button") ?? box.closest("dialog"))?.focus();
+  }
+  return box;
+}
+
+function wordButtons(stage, heat) {
+  const largest = heat.words.flatMap(({ map }) => map).reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12);
+  return heat.words.map((word) => {
+    const button = el("button", { type: "button", class: "heat-word", "aria-pressed": "false" }, word.text);
+    button.addEventListener("click", () => {
+      const isOn = button.getAttribute("aria-pressed") === "true";
+      for (const each of document.querySelectorAll(".heat-word")) each.setAttribute("aria-pressed", "false");
+      stage.querySelector("canvas")?.remove();
+      if (isOn) return;
+      button.setAttribute("aria-pressed", "true");
+      lay(stage, heat, word, largest);
+    });
     return button;
   });
-  function toggle(button, word) {
-    for (const each of stage.ownerDocument.querySelectorAll(".heat-word")) each.setAttribute("aria-pressed", "false");
-    stage.querySelector("canvas")?.remove();
-    pressed = pressed === button && stage.dataset.heat ? null : button;
-    delete stage.dataset.heat;
-    if (!pressed) return;
-    button.setAttribute("aria-pressed", "true");
-    stage.dataset.heat = word.text.trim();
-    lay(stage, heat, word, largest);
-  }
-  return el("div", { class: "heat" }, el("span", { class: "heat-title" }, "Heat map of"), buttons);
 }
 
 /** Lays a map over the part of the photo that the encoder saw: warm patches raise the word's probability, cold ones lower it. */
 function lay(stage, heat, word, largest) {
   const [rows, columns] = heat.grid;
-  const canvas = el("canvas", { width: columns, height: rows, class: "heat-map", role: "img", "aria-label": `Heat map of ${word.text.trim()}` });
+  const canvas = el("canvas", { width: columns, height: rows, class: "heat-map", role: "img", "aria-label": `Heat map of ${word.text}` });
   const pen = canvas.getContext("2d");
   const pixels = pen.createImageData(columns, rows);
   word.map.forEach((value, place) => {
@@ -37,7 +46,7 @@ function lay(stage, heat, word, largest) {
   pen.putImageData(pixels, 0, 0);
   const img = stage.querySelector("img");
   if (!img) return;
-  const [left, top, right, bottom] = heat.box ?? [0, 0, 1, 1]; // fractions of the photo
+  const [left, top, right, bottom] = heat.box; // fractions of the photo
   const place = () => {
     Object.assign(canvas.style, {
       left: `${img.offsetLeft + left * img.offsetWidth}px`,

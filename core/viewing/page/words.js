@@ -11,31 +11,29 @@ export function shortened(text, most = MOST_SHOWN) {
 /** Tokens `[text, log-probability]` as words `[text, log-probability]`: the sum over the tokens of each word. */
 export function wordsOf(tokens) {
   const words = [];
-  for (const [text, logProb] of tokens) {
+  for (const [place, [text, logProb]] of tokens.entries()) {
     const last = words.at(-1);
-    if (!last || /^\s/.test(text) || text === "") words.push([text, logProb]);
+    const isEnd = text === "" && place === tokens.length - 1;
+    if (!last || /^\s/.test(text) || isEnd) words.push([text, logProb]);
     else words.splice(-1, 1, [last[0] + text, last[1] + logProb]);
   }
   return words;
 }
 
-/** The caption. `tokens` colours its words; `onWord(number)` makes them buttons. */
-export function captionText(text, { tokens = null, onWord = null, chosen = null } = {}) {
+/** The caption. `tokens` colours its words. */
+export function captionText(text, tokens = null) {
   if (text === null) return el("p", { class: "caption none" }, "no candidate");
   if (!text.trim()) return el("p", { class: "caption none" }, "(empty caption)");
   if (!tokens) return el("p", { class: "caption", dir: "auto" }, shortened(text));
-  const words = wordsOf(tokens).map(([word, logProb], place) => {
+  const words = wordsOf(tokens).map(([word, logProb]) => {
     const doubt = Math.min(1, Math.max(0, -logProb / 4));
     const properties = {
       class: "word",
       style: { "--doubt": `${Math.round(100 * doubt)}%` },
-      title: logProb === null ? null : `probability ${number(Math.exp(logProb))}, log ${number(logProb, 2)}`,
+      title: `probability ${number(Math.exp(logProb))}, log ${number(logProb, 2)}`,
     };
-    const shown = word.trim() || "⏎";
-    if (word === "" ) properties["aria-label"] = "end of the caption";
-    if (!onWord) return [/^\s/.test(word) ? " " : "", el("span", properties, shown)];
-    const button = { ...properties, type: "button", "aria-pressed": String(place === chosen), onclick: () => onWord(place) };
-    return [/^\s/.test(word) || word === "" ? " " : "", el("button", button, shown)];
+    if (word === "") Object.assign(properties, { class: "word end", role: "img", "aria-label": "end of the caption" });
+    return [/^\s/.test(word) ? " " : "", el("span", properties, word.trim() || "⏎")];
   });
   return el("p", { class: "caption words", dir: "auto" }, words);
 }
