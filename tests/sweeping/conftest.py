@@ -1,0 +1,48 @@
+"""Sweep files over a base spec so small that a run takes a few seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from capfw.cli import main
+
+from ..tiny_parts import GPT2, TRANSFORMER, VIT
+
+BASE: dict[str, Any] = {
+    "capfw": 1,
+    "data": {"name": "shapes", "num_train": 12, "num_val": 4, "num_test": 4, "image_size": 32},
+    "features": {"num_workers": 0, "batch_size": 8},
+    "encoder": VIT,
+    "mapper": TRANSFORMER,
+    "decoder": GPT2,
+    "train": {"epochs": 1, "batch_size": 16, "lr": 0.01},
+    "generate": {"method": "greedy", "max_tokens": 12},
+    "metrics": [{"name": "rouge-l"}, {"name": "cider"}],
+}
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes base.json and sweep.json, with these keys of the sweep, and returns the sweep."""
+
+    def write(*, base: dict[str, Any] = BASE, inline: object = None, **keys: object) -> Path:
+        (tmp_path / "base.json").write_text(json.dumps(base), encoding="utf-8")
+        file = tmp_path / "sweep.json"
+        sweep = {"capfw": 1, "base": inline or "base.json", "folder": "out", **keys}
+        file.write_text(json.dumps(sweep), encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def capfw() -> Callable[..., Result]:
+    """Runs a command in this process."""
+    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
