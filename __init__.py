@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .core.spec import RunSpec as RunSpec
     from .core.spec import load_part as load_part
     from .core.spec import load_spec as load_spec
+    from .core.sweeping import load_sweep as load_sweep
+    from .core.sweeping import run_sweep as run_sweep
+    from .core.sweeping import sweep_results as sweep_results
 
 _PUBLIC = {
     "CapfwError": ".core.errors",
@@ -40,9 +43,12 @@ _PUBLIC = {
     "import_features": ".core.engine.importing.features",
     "load_part": ".core.spec",
     "load_spec": ".core.spec",
+    "load_sweep": ".core.sweeping",
     "paired_bootstrap": ".core.comparing",
     "run": ".core.engine.run",
+    "run_sweep": ".core.sweeping",
     "score_files": ".core.scoring",
+    "sweep_results": ".core.sweeping",
 }
 __all__ = [
     "CapfwError",
@@ -58,9 +64,12 @@ __all__ = [
     "import_features",
     "load_part",
     "load_spec",
+    "load_sweep",
     "paired_bootstrap",
     "run",
+    "run_sweep",
     "score_files",
+    "sweep_results",
 ]
 
 

@@ -38,11 +38,11 @@ def sweep(
     Each trial is a run of its own, with its own directory. The same command continues where an earlier call stopped, and
     tries failed runs again. The exit code is 1 when a run failed.
     """
-    from ..core.sweeping import load_sweep, read_results, run_sweep
+    from ..core.sweeping import load_sweep, run_sweep, sweep_results
 
     if is_table:
         folder = sweep_file if sweep_file.is_dir() else load_sweep(sweep_file).folder
-        _print_results(ctx, read_results(folder), as_json=as_json)
+        _print_results(ctx, sweep_results(folder), as_json=as_json)
         return
     loaded = load_sweep(sweep_file)
     if dry_run:

@@ -4,7 +4,7 @@ It imports no torch: each trial is a process of its own (`capfw run`).
 """
 
 from .records import Trial
-from .results import SettingResult, SweepResults, TrialResult, read_results
+from .results import SettingResult, SweepResults, TrialResult, sweep_results
 from .running import run_sweep
 from .sources import plan_sweep
 from .sweep_spec import Range, Sweep, load_sweep
@@ -18,6 +18,6 @@ __all__ = [
     "TrialResult",
     "load_sweep",
     "plan_sweep",
-    "read_results",
+    "sweep_results",
     "run_sweep",
 ]

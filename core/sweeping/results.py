@@ -110,7 +110,7 @@ class SweepResults:
         }
 
 
-def read_results(folder: Path | str) -> SweepResults:
+def sweep_results(folder: Path | str) -> SweepResults:
     """The results in the folder of a sweep, also of one that has not ended.
 
     Raises `RequestError` where there is no sweep, and `RunError` where a file of a run cannot be read.

@@ -15,7 +15,7 @@ from ..registry import Registry
 from .planning import PlannedTrial
 from .processes import Launch, TrialProcess, Workers, visible_gpus
 from .records import SweepFolder
-from .results import SweepResults, read_results
+from .results import SweepResults, sweep_results
 from .sources import TrialSource, source_of
 from .sweep_spec import Sweep
 from .tables import write_results
@@ -57,7 +57,7 @@ def run_sweep(
         source.open(folder)
         workers = Workers(jobs, visible_gpus() if jobs > 1 and launch.may_use_gpus else [])
         is_stopped = _Scheduler(folder, source, workers, launch, tell).run()
-        results = read_results(folder.path)
+        results = sweep_results(folder.path)
         write_results(results)
     if is_stopped:
         done = results.count("finished")
@@ -115,6 +115,7 @@ class _Scheduler:
                     else:
                         self._start_more()
                     time.sleep(_POLL_SECONDS)
+                self.folder.write(self.source.record())
                 return interruption.is_requested
         finally:  # a second signal, or an error of our own
             for process in self.running:

@@ -8,6 +8,7 @@ from typing import Protocol
 from ..registry import Registry
 from .planning import PlannedTrial, Planner
 from .records import State, SweepFolder, SweepRecord, Trial
+from .search import TpeSearch
 from .settings import settings_of
 from .sweep_spec import Sweep
 
@@ -61,15 +62,17 @@ class AllTrials:
         return SweepRecord(trials, first.train.best_by, first.is_lower_better, self.sweep.description)
 
 
-def source_of(sweep: Sweep, registry: Registry) -> AllTrials:
+def source_of(sweep: Sweep, registry: Registry) -> AllTrials | TpeSearch:
     """The source of the sweep's trials, with everything validated that can be before the first run."""
-    return AllTrials(sweep, Planner(sweep, registry))
+    planner = Planner(sweep, registry)
+    return TpeSearch(sweep, planner) if sweep.search == "tpe" else AllTrials(sweep, planner)
 
 
 def plan_sweep(sweep: Sweep, *, skip: Sequence[str] = ()) -> list[tuple[Trial, State]]:
-    """The trials that are known before the sweep runs, with the state of each, and checks all of them.
+    """The trials that are known before the sweep runs (of a search, none), with the state of each. Checks all of them.
 
     Raises `SpecError` with every problem. `skip` names plugins to leave out.
     """
     source, folder = source_of(sweep, Registry.discover(skip=skip)), SweepFolder(sweep.folder)
-    return [(each.trial, folder.state(each.trial)) for each in source.planned]
+    planned = source.planned if isinstance(source, AllTrials) else []
+    return [(each.trial, folder.state(each.trial)) for each in planned]

@@ -25,6 +25,7 @@ BASE: dict[str, Any] = {
     "generate": {"method": "greedy", "max_tokens": 12},
     "metrics": [{"name": "rouge-l"}, {"name": "cider"}],
 }
+VAL = {"split": "val", "signature": {"data": {"sha256": "same"}, "metrics": []}}
 Write = Callable[..., Path]
 
 
@@ -46,3 +47,27 @@ def write(tmp_path: Path) -> Write:
 def capfw() -> Callable[..., Result]:
     """Runs a command in this process."""
     return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write_run(run_dir: Path, score: float | None, seconds: float = 2.0, **signature: object) -> None:
+    """The files of a finished run that its results are read from; its test score is a tenth of its val score."""
+    files: dict[str, Any] = {
+        "environment.json": {
+            "is_trained": True,
+            "finished_at": "now",
+            "data": {"train": {}, **({} if score is None else {"val": {}}), "test": {}},
+            "parameters": {"trained": 1000, "total": 5000},
+        },
+        "checkpoints/best.json": {"step": 3, "score": score, "evaluated_step": 3},
+        "scores/test.json": {"scores": {"CIDEr": (score or 0) / 10}},
+    }
+    if score is not None:
+        scores = {"CIDEr": score, "ROUGE-L": score / 2}
+        files["scores/val.json"] = {**VAL, "scores": scores, "signature": {**VAL["signature"], **signature}}
+    for name, content in files.items():
+        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).write_text(json.dumps(content), encoding="utf-8")
+    started, evaluated = '{"event": "run_started", "time": %s}\n', '{"event": "evaluated", "time": %s}\n'
+    calls = [started % 10, evaluated % (10 + seconds / 2), started % 50, '{"event": "run_ended", "time": 59}\n']
+    killed = [started % 100, evaluated % (100 + seconds / 2), '{"event": "st']
+    (run_dir / "log.jsonl").write_text("".join(calls + killed), encoding="utf-8")

@@ -9,42 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
 
 from capfw.core.errors import RequestError
-from capfw.core.sweeping import Trial, read_results
+from capfw.core.sweeping import Trial, sweep_results
 from capfw.core.sweeping.records import SweepFolder, SweepRecord
 from capfw.core.sweeping.tables import write_results
 
-VAL = {"split": "val", "signature": {"data": {"sha256": "same"}, "metrics": []}}
+from .conftest import write_run
+
 Lay = Callable[..., Path]
-
-
-def write_run(run_dir: Path, score: float | None, seconds: float = 2.0, **signature: object) -> None:
-    """The files of a finished run that its results are read from; its test score is a tenth of its val score."""
-    files: dict[str, Any] = {
-        "environment.json": {
-            "is_trained": True,
-            "finished_at": "now",
-            "data": {"train": {}, **({} if score is None else {"val": {}}), "test": {}},
-            "parameters": {"trained": 1000, "total": 5000},
-        },
-        "checkpoints/best.json": {"step": 3, "score": score, "evaluated_step": 3},
-        "scores/test.json": {"scores": {"CIDEr": (score or 0) / 10}},
-    }
-    if score is not None:
-        scores = {"CIDEr": score, "ROUGE-L": score / 2}
-        files["scores/val.json"] = {**VAL, "scores": scores, "signature": {**VAL["signature"], **signature}}
-    for name, content in files.items():
-        (run_dir / name).parent.mkdir(parents=True, exist_ok=True)
-        (run_dir / name).write_text(json.dumps(content), encoding="utf-8")
-    started, evaluated = '{"event": "run_started", "time": %s}\n', '{"event": "evaluated", "time": %s}\n'
-    calls = [started % 10, evaluated % (10 + seconds / 2), started % 50, '{"event": "run_ended", "time": 59}\n']
-    killed = [started % 100, evaluated % (100 + seconds / 2), '{"event": "st']
-    (run_dir / "log.jsonl").write_text("".join(calls + killed), encoding="utf-8")
 
 
 @pytest.fixture
@@ -68,12 +44,12 @@ def lay(tmp_path: Path) -> Lay:
 
 
 def ranks(folder: Path) -> dict[float, int | None]:
-    return {setting.values["/train/lr"]: setting.rank for setting in read_results(folder).settings}
+    return {setting.values["/train/lr"]: setting.rank for setting in sweep_results(folder).settings}
 
 
 def test_settings_are_ranked_by_the_mean_over_seeds_and_test_is_that_of_the_first(lay: Lay) -> None:
     folder = lay({0.1: [0.4, 0.6], 0.2: [0.9, 0.5], 0.3: [0.8, 0.1]})
-    results = read_results(folder)
+    results = sweep_results(folder)
     assert ranks(folder) == {0.2: 1, 0.1: 2, 0.3: 3}
     best = results.settings[0]
     half = 12.706204736 * math.sqrt(2 * 0.2**2) / math.sqrt(2)  # t for one degree of freedom, s of 0.9 and 0.5
@@ -102,7 +78,7 @@ def test_a_setting_without_every_seed_has_no_rank_and_is_not_left_out(lay: Lay, 
 
 def test_no_test_score_is_shown_before_the_end(lay: Lay, capfw: Callable[..., Result]) -> None:
     folder = lay({0.1: [0.4, 0.6], 0.2: [0.9, None]})
-    results = read_results(folder)
+    results = sweep_results(folder)
     assert (results.chosen, results.test) == (results.settings[0], {})
     assert results.notices[0].startswith("The sweep has not ended: 1 trial is not finished.")
     assert "on test" not in capfw("sweep", folder, "--table").stdout
@@ -113,7 +89,7 @@ def test_the_test_split_does_not_rank_where_there_is_no_val_split(lay: Lay) -> N
     folder = lay({0.1: [None], 0.2: [None]})
     for lr in (0.1, 0.2):
         write_run(folder / f"runs/lr={lr},seed=0", None)
-    results = read_results(folder)
+    results = sweep_results(folder)
     assert (results.chosen, results.test, results.count("finished")) == (None, {}, 2)
     assert "no val split" in " ".join(results.notices)
 
@@ -121,14 +97,14 @@ def test_the_test_split_does_not_rank_where_there_is_no_val_split(lay: Lay) -> N
 def test_runs_on_other_val_images_are_not_comparable(lay: Lay) -> None:
     folder = lay({0.1: [0.4], 0.2: [0.5]})
     write_run(folder / "runs/lr=0.2,seed=0", 0.5, data={"sha256": "other"})
-    notices = read_results(folder).notices
+    notices = sweep_results(folder).notices
     assert "The val scores are not comparable: the runs differ in data of the val split." in notices
     assert any(notice.startswith("One seed a setting") for notice in notices)
 
 
 def test_the_files_hold_the_table(lay: Lay) -> None:
     folder = lay({0.1: [0.4, 0.6], 0.2: [0.9, 0.5]})
-    write_results(read_results(folder))
+    write_results(sweep_results(folder))
     content = json.loads((folder / "results.json").read_text())
     assert [setting["setting"]["/train/lr"] for setting in content["settings"]] == [0.2, 0.1]
     assert [trial["score"] for trial in content["settings"][0]["trials"]] == [0.9, 0.5]
@@ -143,7 +119,7 @@ def test_the_files_hold_the_table(lay: Lay) -> None:
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path: Path, capfw: Callable[..., Result]) -> None:
     with pytest.raises(RequestError, match=r"not the folder of a sweep: it has no trials\.json"):
-        read_results(tmp_path)
+        sweep_results(tmp_path)
     assert capfw("sweep", tmp_path, "--table").exit_code == 2
 
 

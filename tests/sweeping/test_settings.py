@@ -13,12 +13,15 @@ from click.testing import Result
 
 from capfw import load_spec
 from capfw.core.errors import Problem, SpecError
+from capfw.core.registry import Registry
 from capfw.core.sweeping import load_sweep, plan_sweep
 from capfw.core.sweeping.naming import distinct, trial_name
+from capfw.core.sweeping.schema import sweep_schema
 
 from .conftest import BASE
 
 Write = Callable[..., Path]
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "sweeps" / "quickstart.json"
 LINEAR, MLP = {"name": "linear"}, {"name": "mlp"}
 POOLED = BASE | {"encoder": {**BASE["encoder"], "features": "pooled"}, "mapper": MLP}
 
@@ -238,3 +241,28 @@ def test_runs_of_other_specs_in_the_folder_are_an_error_before_a_run(write: Writ
     for same in ({}, {"/features/num_workers": 1}, {"/train/epochs": 9}):  # the last one: the run gets more epochs
         begun_with(**same)
         assert names(file) == ["lr=0.1", "lr=0.2"]
+
+
+def test_the_json_schema_agrees_with_the_example_and_finds_mistakes() -> None:
+    jsonschema: Any = pytest.importorskip(
+        "jsonschema", reason="the JSON Schema is checked with jsonschema: not installed"
+    )
+    schema = sweep_schema(Registry.discover())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    sweep = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    inline = {"encoder": BASE["encoder"], "train": {"lr": 1e-3}}
+    assert validator.is_valid(sweep)
+    assert validator.is_valid(sweep | {"base": inline, "$schema": "./sweep.schema.json"})
+    for wrong in (
+        {"gird": {}},
+        {"seeds": [-1]},
+        {"search": "best"},
+        {"base": {"encoder": {"name": "clipp"}}},
+        {"num": 0},
+    ):
+        assert not validator.is_valid(sweep | wrong), wrong
+
+
+def test_the_example_has_eight_trials() -> None:
+    assert len(names(EXAMPLE)) == 8
