@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .core.spec import RunSpec as RunSpec
     from .core.spec import load_part as load_part
     from .core.spec import load_spec as load_spec
+    from .core.sweeping import load_sweep as load_sweep
+    from .core.sweeping import run_sweep as run_sweep
+    from .core.sweeping import sweep_results as sweep_results
 
 _PUBLIC = {
     "CapfwError": ".core.errors",
@@ -41,8 +44,11 @@ _PUBLIC = {
     "import_features": ".core.engine.importing.features",
     "load_part": ".core.spec",
     "load_spec": ".core.spec",
+    "load_sweep": ".core.sweeping",
     "run": ".core.engine.run",
+    "run_sweep": ".core.sweeping",
     "score_files": ".core.scoring",
+    "sweep_results": ".core.sweeping",
 }
 __all__ = [
     "CapfwError",
@@ -59,8 +65,11 @@ __all__ = [
     "import_features",
     "load_part",
     "load_spec",
+    "load_sweep",
     "run",
+    "run_sweep",
     "score_files",
+    "sweep_results",
 ]
 
 

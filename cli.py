@@ -6,7 +6,20 @@ from typing import Any
 
 import click
 
-from .commands import authoring, caption, comparing, exports, imports, init, plugins, runs, scores, specs, view
+from .commands import (
+    authoring,
+    caption,
+    comparing,
+    exports,
+    imports,
+    init,
+    plugins,
+    runs,
+    scores,
+    specs,
+    sweeps,
+    view,
+)
 
 
 class _Group(click.Group):
@@ -52,6 +65,7 @@ for command in (
     runs.extract,
     runs.train,
     runs.evaluate,
+    sweeps.sweep,
     caption.caption,
     scores.score,
     comparing.compare,

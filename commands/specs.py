@@ -72,12 +72,15 @@ def _missing_weights(spec: RunSpec) -> list[PublishedWeights]:
 
 
 @click.command()
+@click.option("--sweep", "of_sweep", is_flag=True, help="Print the schema of a sweep file instead.")
 @click.pass_context
-def schema(ctx: click.Context) -> None:
+def schema(ctx: click.Context, of_sweep: bool) -> None:
     """Print the JSON Schema of a spec, with every installed component."""
     from ..core.spec.schema import json_schema
+    from ..core.sweeping.schema import sweep_schema
 
-    click.echo(json.dumps(json_schema(registry_of(ctx)), indent=2))
+    make = sweep_schema if of_sweep else json_schema
+    click.echo(json.dumps(make(registry_of(ctx)), indent=2))
 
 
 @click.group("spec")

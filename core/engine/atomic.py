@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from safetensors.torch import save_file
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -39,5 +37,7 @@ def write_json(path: Path, value: object, *, indent: int | None = 2) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Writes tensors as safetensors."""
+    from safetensors.torch import save_file  # it imports torch, which the writers of text do without
+
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_aside(path, lambda aside: save_file(contiguous, str(aside), metadata=dict(metadata or {})))

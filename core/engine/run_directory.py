@@ -16,22 +16,12 @@ from ..errors import RunError
 from ..protocols import Sample
 from ..registry import Registry, changed_code
 from ..spec import RunSpec
+from ..spec.differences import differences
 from ..spec.provenance import ENVIRONMENT
 from ..spec.trained import FORMAT, require_format, require_trained
 from .atomic import write_json
 from .checkpoint import Best, Checkpoints
 
-# These options change where or how fast a run works, but not its results: a run may continue with other values.
-_FREE = (
-    "/$schema",
-    "/description",
-    "/run_dir",
-    "/loggers",
-    "/features/store",
-    "/features/num_workers",
-    "/train/num_examples",
-    "/train/save_every_steps",
-)
 _LIBRARIES = (
     "capfw",
     "torch",
@@ -94,7 +84,7 @@ class RunDirectory:
             self._begin(wanted)
             return False
         require_format(self.path)
-        differing = [p for p in _differences(json.loads(file.read_text()), wanted, "") if not p.startswith(_FREE)]
+        differing = differences(json.loads(file.read_text()), wanted)
         if differing and "features" not in self.environment and self.checkpoints.last() is None:
             shutil.rmtree(self.assets, ignore_errors=True)
             (self.path / ENVIRONMENT).unlink(missing_ok=True)
@@ -239,12 +229,3 @@ def _digest(samples: Sequence[Sample]) -> str:
         source = PurePath(sample.source.name).name  # without the folder, which may move
         digest.update(json.dumps([sample.image_id, source, list(sample.references)]).encode())
     return digest.hexdigest()
-
-
-def _differences(old: object, new: object, pointer: str) -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        return [p for key in keys for p in _differences(old.get(key), new.get(key), f"{pointer}/{key}")]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [p for i, (a, b) in enumerate(zip(old, new, strict=True)) for p in _differences(a, b, f"{pointer}/{i}")]
-    return [] if old == new else [pointer]

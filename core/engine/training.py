@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ..protocols import EpochEnded, Metric, MetricConfig, narrowed
+from ..protocols import EpochEnded, Metric
 from .checkpoint import Best, Position
 from .evaluate import Evaluator, tokenized_captions, validation_loss
 from .inputs.captions import TokenRows
@@ -120,11 +120,7 @@ class EpochEnd:
         """Whether `score` of `best_by` is better than `best`, in the direction that its metric declares."""
         if best is None or math.isnan(best):
             return True  # a score that is no number never stands in the way of one that is
-        name = self.run.spec.train.best_by
-        configs = [narrowed(metric.config, MetricConfig) for metric in self.run.spec.metrics]
-        if name == "loss" or any(name in config.lower_is_better() for config in configs):
-            return score < best
-        return score > best
+        return score < best if self.run.spec.is_lower_better else score > best
 
     def _report(self, position: Position, val_loss: float | None) -> None:
         train_loss = position.loss_sum / max(1, position.num_tokens)

@@ -18,10 +18,15 @@ Overrides: TypeAlias = Mapping[str, object] | Sequence[tuple[str, object]]
 """JSON pointers and values; as a sequence, a place may occur twice: `/metrics/-` appends each time."""
 
 
-def read_document(source: Path | str | Mapping[str, object]) -> tuple[str, dict[str, Any], Path, list[Problem]]:
-    """Reads a spec. Returns its name for messages, its JSON values, the base folder of its paths, and repeated keys."""
+def read_document(
+    source: Path | str | Mapping[str, object], what: str = "spec"
+) -> tuple[str, dict[str, Any], Path, list[Problem]]:
+    """Reads a spec, or another document (`what`).
+
+    Returns its name for messages, its JSON values, the base folder of its paths, and repeated keys.
+    """
     if isinstance(source, Mapping):
-        return "the spec", json.loads(json.dumps(source, default=str)), Path.cwd(), []
+        return f"the {what}", json.loads(json.dumps(source, default=str)), Path.cwd(), []
     path = Path(source)
 
     def refuse(message: str, fix: str) -> SpecError:
@@ -37,13 +42,13 @@ def read_document(source: Path | str | Mapping[str, object]) -> tuple[str, dict[
     try:
         raw = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=note_repeated)
     except OSError as err:
-        raise refuse(f"the spec cannot be read: {err.strerror}.", "Check the path.") from err
+        raise refuse(f"the {what} cannot be read: {err.strerror}.", "Check the path.") from err
     except UnicodeDecodeError as err:
-        raise refuse("the spec is not UTF-8 text.", "Save it as UTF-8.") from err
+        raise refuse(f"the {what} is not UTF-8 text.", "Save it as UTF-8.") from err
     except json.JSONDecodeError as err:
         raise refuse(f"not JSON, line {err.lineno}, column {err.colno}: {err.msg}.", "Correct this place.") from err
     if not isinstance(raw, dict):
-        raise refuse("a spec is a JSON object.", 'Begin with {"capfw": 1, ...}.')
+        raise refuse(f"a {what} is a JSON object.", 'Begin with {"capfw": 1, ...}.')
     problems = [
         Problem(pointer([*keys, key]), "this key occurs twice in one object.", "Keep one of them.")
         for keys, value in _objects(raw)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import SpecError
 from ..options.problems import from_pydantic
-from ..protocols import Component, GenerateOptions, GreedyOptions, Kind, OutputPath
+from ..protocols import Component, GenerateOptions, GreedyOptions, Kind, MetricConfig, OutputPath, narrowed
 from ..registry import Registry
 from .coherence import contradictions_in
 from .document import Overrides, override_all, pairs_of, read_document
@@ -55,6 +55,12 @@ class RunSpec(BaseModel):
         parts = (self.data, self.encoder, self.mapper, self.decoder, self.context, *self.metrics)
         parts += (objective, *(metric for metric in objective.metrics if metric not in parts))
         return tuple((part.kind, part.component) for part in parts if part is not None)
+
+    @property
+    def is_lower_better(self) -> bool:
+        """Whether a lower value of `/train/best_by` is better, as its metric declares."""
+        name, configs = self.train.best_by, [narrowed(metric.config, MetricConfig) for metric in self.metrics]
+        return name == "loss" or any(name in config.lower_is_better() for config in configs)
 
     def to_json(self) -> dict[str, object]:
         """The resolved spec with all defaults, as JSON values; `load_spec` reads it back unchanged.

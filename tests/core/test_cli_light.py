@@ -223,6 +223,8 @@ HEAVY = ("torch", "torchvision", "transformers", "timm", "open_clip", "accelerat
         (["validate", str(QUICKSTART)], HEAVY),
         (["spec", "resolve", str(QUICKSTART)], HEAVY),
         (["schema"], HEAVY),
+        (["schema", "--sweep"], HEAVY),
+        (["sweep", str(QUICKSTART.parent / "sweeps" / "quickstart.json"), "--dry-run"], HEAVY),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -88,6 +88,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "examples").mkdir()
     for file in (ROOT / "examples").glob("*.*"):
         shutil.copy(file, folder / "examples")
+    shutil.copytree(ROOT / "examples/sweeps", folder / "examples/sweeps")
     (folder / "examples/quickstart.json").write_text(json.dumps(_quickstart()), encoding="utf-8")
     (folder / "spec.json").write_text(json.dumps(_own_spec()), encoding="utf-8")
     _write_photos(folder)
