@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from capfw.cli import main
-from capfw.plugins.metrics.coco_caption.document_frequencies import write_document_frequencies
+from capfw.plugins.libraries.document_frequencies import write_document_frequencies
 
 from .scored_files import captions_file, results
 

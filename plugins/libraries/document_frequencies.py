@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pycocoevalcap.cider.cider_scorer import precook
 
-from ....core.protocols import ComponentError, DataError, ImageId
+from ...core.protocols import ComponentError, DataError, ImageId
 from .ptb import TOKENIZER, tokenize_all
 
 FORMAT_KEY, FORMAT_VERSION = "capfw_document_frequencies", 1
