@@ -252,10 +252,19 @@ def evaluate_run(
         inputs = extract(run, encoder, fingerprints[0], {split: splits[split]})
         texts = fit_context(run, model, inputs)
         step = loaded_best(model, run.directory.checkpoints)
-        evaluation = Evaluator(run, model, metrics, inputs[split], texts.get(split), split, seed=seed).evaluate(step)
+        training = _training_samples(run, splits)
+        evaluator = Evaluator(run, model, metrics, inputs[split], texts.get(split), split, training=training, seed=seed)
+        evaluation = evaluator.evaluate(step)
         if run.is_main:
             evaluation.write(results)
     return evaluation
+
+
+def _training_samples(run: Run, splits: Mapping[str, Sequence[Sample]]) -> Sequence[Sample]:
+    """The images that the run was trained on; none where its data set was changed, or it was trained elsewhere."""
+    recorded, samples = run.directory.environment.get("data"), splits.get("train", ())
+    is_known = isinstance(recorded, dict) and recorded.get("train") == describe_data({"train": samples})["train"]
+    return samples if is_known else ()
 
 
 def _chosen(split: str | None, splits: Mapping[str, object]) -> str:

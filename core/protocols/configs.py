@@ -61,6 +61,13 @@ class MetricConfig(ComponentConfig):
         """The `score_names` for which a lower value is better."""
         return ()
 
+    def optional_score_names(self) -> tuple[str, ...]:
+        """The `score_names` that the metric leaves out, with a `CapfwWarning`, where their input is missing.
+
+        That input is `n_best` or `training_captions` of `Captioned`. None of them can be `/train/best_by`.
+        """
+        return ()
+
 
 class DatasetConfig(ComponentConfig):
     """Options of a data set."""
