@@ -137,7 +137,7 @@ def _wrong_answers(example: ComponentConfig) -> Iterator[str]:
     if isinstance(example, MapperConfig) and (features := example.required_features()) not in _FEATURES:
         yield f'required_features() must be "pooled", "tokens" or None, not {features!r:.60}'
     if isinstance(example, MetricConfig):
-        for method in ("score_names", "optional_score_names", "lower_is_better", "needs"):
+        for method in ("score_names", "optional_score_names", "lower_is_better", "needs", "programs"):
             names: object = getattr(example, method)()
             if not isinstance(names, tuple) or not all(isinstance(each, str) for each in names):
                 yield f"{method}() must be a tuple of strings, not {names!r:.60}"
