@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from capfw.plugins.libraries.ptb import tokenize_all
 from capfw.plugins.metrics.coco_caption.java import package_file
-from capfw.plugins.metrics.coco_caption.ptb import tokenize_all
 
 NUM_CAPTIONS = 145_000
 ENDS = (".", " .", "", "!", "?", "...", ' "', ". The end.", "; No. 7", " (left)")

@@ -134,6 +134,7 @@ def train(ctx: click.Context, spec: Path, overrides: Pairs, device: str | None) 
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder for candidates/ and scores/ (needed with --set)."
 )
+@click.option("--allow-programs", is_flag=True, help="Let metrics of the run run the programs that its spec names.")
 @DEVICE
 @AS_JSON
 @click.pass_context
@@ -143,6 +144,7 @@ def evaluate(
     split: str | None,
     overrides: Pairs,
     output: Path | None,
+    allow_programs: bool,
     device: str | None,
     as_json: bool,
 ) -> None:
@@ -162,6 +164,7 @@ def evaluate(
             registry=registry_of(ctx),
             observers=[display],
             device=device,
+            allow_programs=allow_programs,
         )
     _leave_printing_to_the_main_process(ctx)
     if as_json:

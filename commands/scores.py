@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 )
 @column_option("--reference-column", "reference_columns", "The same for the references' table; also for its split.")
 @click.option(
+    "--training-captions",
+    "training",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Captions that the model was trained on, for the share of novel captions (metric diversity). Of a file with "
+    "splits, those of split train.",
+)
+@click.option(
     "--metrics",
     "chosen",
     metavar="NAME,NAME,...",
@@ -61,6 +69,7 @@ def score(
     split: str | None,
     columns: Columns,
     reference_columns: Columns,
+    training: Path | None,
     chosen: str | None,
     allow_missing: bool,
     allow_extra: bool,
@@ -84,7 +93,8 @@ def score(
         raise click.UsageError("--per-image needs CANDIDATES.")
     registry = registry_of(ctx)
     parts = choose_parts(registry, chosen)
-    inputs = {"the candidates": candidates, "the references": references, **_input_files(parts)}
+    inputs = {"the candidates": candidates, "the references": references, "the training captions": training}
+    inputs |= _input_files(parts)
     _require_output(per_image, "--per-image", "the scores per image", inputs)
     _require_output(frequencies, "--write-document-frequencies", "the document frequencies", inputs)
     metrics = [part.build() for part in parts]
@@ -98,6 +108,7 @@ def score(
         read_captions(candidates, registry, columns=columns),
         known,
         metrics,
+        training=None if training is None else read_captions(training, registry).training(),
         allow_missing=allow_missing,
         allow_extra=allow_extra,
         allow_duplicates=allow_duplicates,

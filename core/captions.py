@@ -45,6 +45,16 @@ class CaptionFile:
         """All captions of each image, as references: without the images whose captions are all empty."""
         return {image_id: entry.captions for image_id, entry in self.images.items() if any(entry.captions)}
 
+    def texts(self) -> tuple[str, ...]:
+        """The captions of all images, one after the other."""
+        return tuple(caption for entry in self.images.values() for caption in entry.captions)
+
+    def training(self) -> CaptionFile:
+        """The images of the split train; all of them where the file names no splits."""
+        if not any(entry.split for entry in self.images.values()):
+            return self
+        return replace(self, images=_of_split(self.images, "train", self.path))
+
 
 def read_captions(
     file: Path,

@@ -124,6 +124,7 @@ def score_files(
     references: CaptionFile | Path | str,
     metrics: Sequence[Metric],
     *,
+    training: CaptionFile | Path | str | None = None,
     registry: Registry | None = None,
     allow_missing: bool = False,
     allow_extra: bool = False,
@@ -138,8 +139,9 @@ def score_files(
 
     An image with references but no candidate is an error; with `allow_missing` it is left out with a notice. The same
     holds for a candidate without references and `allow_extra`. If an image has several candidates, `allow_duplicates`
-    takes the first. The caller builds the metrics, because it knows the registry. Each metric scores within
-    `around(metric)`.
+    takes the first; metrics of several captions per image get all. `training` holds the captions that the model was trained
+    on, which a metric of novelty needs. The caller builds the metrics, because it knows the registry. Each metric scores
+    within `around(metric)`.
 
     Raises `DataError`, naming the file and the first image ids at fault.
     """
@@ -162,13 +164,21 @@ def score_files(
     left_out = ((missing, "no candidate"), (extra, "no references"))
     notices += [f"Left out: {count_of(ids)} with {what}." for ids, what in left_out if ids]
     notices += [notice] if notice else []
-    captioned = Captioned({i: captions[i] for i in shared}, {i: known[i] for i in shared})
+    learned = None if training is None else _read(training, registry)
+    every = found_by_id.every()
+    captioned = Captioned(
+        {i: captions[i] for i in shared},
+        {i: known[i] for i in shared},
+        n_best={i: every[i] for i in shared} if notice else None,
+        training_captions=None if learned is None else learned.texts(),
+    )
     found = apply_metrics(metrics, captioned, around=around)
     signature = {
         "num_images": len(shared),
         "num_left_out": len(known.keys() ^ captions.keys()),
         "candidates": {"file": candidates.path.name, "sha256": candidates.sha256},
         "references": {"file": references.path.name, "sha256": references.sha256},
+        **({"training": {"file": learned.path.name, "sha256": learned.sha256}} if learned else {}),
         "metrics": found.signatures,
     }
     notices += found.notices
@@ -292,7 +302,10 @@ def _first_of_several(candidates: CaptionFile, allow_duplicates: bool) -> str | 
     if not repeated:
         return None
     if allow_duplicates:
-        return f"Scored only the first of several candidates for {count_of(repeated)}: {listed(repeated, NUM_SHOWN)}."
+        return (
+            f"Scored only the first of several candidates for {count_of(repeated)}: {listed(repeated, NUM_SHOWN)}. Only "
+            "metrics of several captions per image use the others."
+        )
     raise DataError(
         f"{count_of(repeated)} with more than one caption: {listed(repeated, NUM_SHOWN)}.",
         where=str(candidates.path),

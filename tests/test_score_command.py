@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from capfw.cli import main
-from capfw.plugins.metrics.coco_caption.document_frequencies import write_document_frequencies
+from capfw.plugins.libraries.document_frequencies import write_document_frequencies
 
 from .scored_files import captions_file, results
 
@@ -78,6 +78,26 @@ def test_the_command_refuses_what_does_not_pair_up_unless_told(tmp_path: Path) -
     assert list(json.loads(scored.stdout)["scores"]) == ["ROUGE-L", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
     assert json.loads(scored.stdout)["scores"]["BLEU-1"] < 1  # of the first candidate, "a dog"
     assert "Scored only the first of several candidates for 1 image: 1." in scored.stderr
+
+
+def test_the_command_scores_sets_of_captions_and_their_novelty(tmp_path: Path) -> None:
+    references = captions_file(tmp_path, [(1, "a red dog"), (2, "a cat")])
+    candidates = results(tmp_path, [(1, "a dog"), (1, "a red dog"), (2, "a cat"), (2, "a cat")])
+    training = tmp_path / "known.csv"
+    training.write_text("file,caption,split\n5.jpg,A cat.,train\n6.jpg,a dog,test\n")
+    arguments = ["score", candidates, "--references", references, "--metrics", "diversity", "--allow-duplicates"]
+    scored = capfw(*arguments, "--training-captions", training, "--json")
+    assert scored.exit_code == 0, scored.output
+    found = json.loads(scored.stdout)
+    assert found["scores"]["Novel"] == 0.5  # "a dog" is a caption of the test split
+    assert found["scores"]["Div-1"] == pytest.approx((3 / 5 + 2 / 4) / 2)
+    assert found["signature"]["training"]["sha256"] == hashlib.sha256(training.read_bytes()).hexdigest()
+    assert found["signature"]["metrics"][0]["captions_per_image"] == "2"
+    scored = capfw(*arguments)
+    assert "left scores out: Novel needs the captions of the training images." in scored.stderr
+    assert "Novel" not in scored.stdout
+    taken = capfw(*arguments, "--training-captions", training, "--per-image", training)
+    assert (taken.exit_code, "this is the file of the training captions" in taken.stderr) == (2, True)
 
 
 def test_the_command_scores_tables_by_their_columns_and_one_split(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import CapfwWarning, DataError
 from ..protocols import (
     Captioned,
     FileSource,
@@ -35,6 +37,12 @@ _REFERENCES = {
     "image-1": ("two men play football in a park",),
     "image-9": ("a white plate with food on it", "food on a table", "a plate of pasta and salad"),
 }
+_OTHERS = {
+    "image-7": ("a dog is running on sand",),
+    "image-1": ("men play football", "two men are playing football"),
+    "image-9": ("some food on a table",),
+}
+_TRAINING_CAPTIONS = ("a plate of food", "a cat sits on a chair")
 
 
 def _reads_images(subject: Subject) -> bool:
@@ -48,16 +56,20 @@ def _images(subject: Subject) -> Mapping[ImageId, Source] | None:
     return {image_id: MemorySource(encoded(noise(seed))) for seed, image_id in enumerate(_CANDIDATES)}
 
 
-def _score(subject: Subject, ids: Iterable[str], sources: Mapping[ImageId, Source] | None) -> Scores:
-    """Scores these images in this order."""
+def _captioned(ids: Iterable[str], sources: Mapping[ImageId, Source] | None) -> Captioned:
+    """Everything that a metric can read of these images, in this order."""
     ids = list(ids)
-    return subject.metric.score(
-        Captioned(
-            {image_id: _CANDIDATES[image_id] for image_id in ids},
-            {image_id: _REFERENCES[image_id] for image_id in ids},
-            None if sources is None else {image_id: sources[image_id] for image_id in ids},
-        )
+    return Captioned(
+        {image_id: _CANDIDATES[image_id] for image_id in ids},
+        {image_id: _REFERENCES[image_id] for image_id in ids},
+        None if sources is None else {image_id: sources[image_id] for image_id in ids},
+        {image_id: (_CANDIDATES[image_id], *_OTHERS[image_id]) for image_id in ids},
+        _TRAINING_CAPTIONS,
     )
+
+
+def _score(subject: Subject, ids: Iterable[str], sources: Mapping[ImageId, Source] | None) -> Scores:
+    return subject.metric.score(_captioned(ids, sources))
 
 
 @cache
@@ -79,6 +91,26 @@ def scores_as_named(subject: Subject) -> None:
     require(set(corpus) == set(named), f"score_names() is {', '.join(named)}; the scores are {', '.join(corpus)}.")
     strange = [name for name, value in corpus.items() if not (isinstance(value, float) and math.isfinite(value))]
     require(not strange, f"{', '.join(strange)}: not a finite float.")
+
+
+@check(
+    "leaves-scores-out",
+    "metric",
+    advice="Name each score that needs `n_best` or `training_captions` in `optional_score_names()` of the config; without "
+    "its input, leave it out of `corpus` and issue a `CapfwWarning`.",
+)
+def leaves_scores_out(subject: Subject) -> None:
+    """Without several captions per image and training captions, only scores that are declared optional are left out."""
+    config, usual = narrowed(subject.config, MetricConfig), _first_scores(subject).corpus
+    bare = replace(_captioned(_CANDIDATES, _images(subject)), n_best=None, training_captions=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CapfwWarning)
+        corpus = subject.build().score(bare).corpus
+    lacking = [name for name in usual if name not in corpus]
+    undeclared = [name for name in lacking if name not in config.optional_score_names()]
+    require(not undeclared, f"it leaves out {', '.join(undeclared)}, which optional_score_names() does not name.")
+    is_told = any(issubclass(each.category, CapfwWarning) for each in caught)
+    require(is_told or not lacking, f"it leaves out {', '.join(lacking)} without a CapfwWarning.")
 
 
 @check(

@@ -36,7 +36,8 @@ def evaluate_best(
     if written is not None and written.step == best.step:
         return written
     step = loaded_best(model, run.directory.checkpoints)
-    evaluator = Evaluator(run, model, metrics, inputs[split], texts.get(split), split)
+    training = inputs["train"].samples
+    evaluator = Evaluator(run, model, metrics, inputs[split], texts.get(split), split, training=training)
     evaluation = evaluator.evaluate(step)
     evaluator.report(evaluation, evaluation.scores, is_best=True, is_final=True)
     if run.is_main:
@@ -56,12 +57,14 @@ class Evaluator:
         texts: TokenRows | None,
         split: str,
         *,
+        training: Sequence[Sample] = (),
         seed: int | None = None,
     ) -> None:
-        """`seed` is the seed of sampled captions; it defaults to the run's seed."""
+        """`training`: the images that the model was trained on. `seed` is that of sampled captions, by default the run's."""
         self.run, self.model, self.metrics, self.split = run, model, metrics, split
         self.seed = run.spec.seed if seed is None else seed
         self.reader = Reader(inputs, None, texts, seed=self.seed)
+        self.training_captions = tuple(caption for sample in training for caption in sample.references) or None
         self._is_collapsed = False
 
     def evaluate(self, step: int) -> Evaluation:
@@ -129,6 +132,10 @@ class Evaluator:
                     {image_id: each[0].text for image_id, each in captions.items()},
                     {sample.image_id: sample.references for sample in samples},
                     {sample.image_id: sample.source for sample in samples},
+                    {image_id: tuple(one.text for one in each) for image_id, each in captions.items()}
+                    if self.run.spec.generate.num_captions > 1
+                    else None,
+                    self.training_captions,
                 ),
                 around=lambda metric: on_device(metric, self.run.device),
                 progress=self.run.progress(f"score {self.split}", "metrics"),

@@ -23,7 +23,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 
 from ..errors import RequestError, suggestion
-from ..protocols import Encoder, Objective, RunEnded, RunStarted, Sample, split_of
+from ..protocols import Encoder, MetricConfig, Objective, RunEnded, RunStarted, Sample, narrowed, split_of
 from ..registry import Registry
 from ..spec import Overrides, RunSpec, load_spec, pairs_of
 from .assembling import assemble, fetch_parts, fingerprints_of, loaded_best
@@ -214,13 +214,15 @@ def evaluate_run(
     observers: Sequence[object] = (),
     progress: bool | None = None,
     device: str | torch.device | None = None,
+    allow_programs: bool = False,
 ) -> Evaluation:
     """Captions and scores a split with the best checkpoint of a trained run, and writes candidates and scores.
 
     `split` defaults to the final split (test, else val). `overrides` (JSON pointers) may change /generate, /metrics,
     /data and /seed; the results then go to `output`, so that those of the run itself remain. Overrides may also change
     /features/store and /features/num_workers, which change no result. Paths in overrides are relative to the working
-    directory. `observers` and `progress` are those of `run`. Raises `CapfwError`.
+    directory. `observers` and `progress` are those of `run`. `allow_programs` lets the metrics of the run's own spec run the
+    programs that it names. Raises `CapfwError`.
     """
     directory = open_run(run_dir)
     changes = pairs_of(overrides)
@@ -234,6 +236,8 @@ def evaluate_run(
     spec = load_spec(
         directory.path / "spec.json", registry=registry, overrides=changes, base_dir=Path.cwd(), check_files=False
     )
+    if not allow_programs and not any(place == "/metrics" for place, _ in changes):
+        _refuse_programs(spec, directory.path)
     # Another seed samples other captions. The parts are built with the run's own seed, which set their random weights.
     seed, spec = spec.seed, spec.model_copy(update={"seed": directory.seed})
     with (
@@ -252,10 +256,31 @@ def evaluate_run(
         inputs = extract(run, encoder, fingerprints[0], {split: splits[split]})
         texts = fit_context(run, model, inputs)
         step = loaded_best(model, run.directory.checkpoints)
-        evaluation = Evaluator(run, model, metrics, inputs[split], texts.get(split), split, seed=seed).evaluate(step)
+        training = _training_samples(run, splits)
+        evaluator = Evaluator(run, model, metrics, inputs[split], texts.get(split), split, training=training, seed=seed)
+        evaluation = evaluator.evaluate(step)
         if run.is_main:
             evaluation.write(results)
     return evaluation
+
+
+def _training_samples(run: Run, splits: Mapping[str, Sequence[Sample]]) -> Sequence[Sample]:
+    """The images that the run was trained on; none where its data set was changed, or it was trained elsewhere."""
+    recorded, samples = run.directory.environment.get("data"), splits.get("train", ())
+    is_known = isinstance(recorded, dict) and recorded.get("train") == describe_data({"train": samples})["train"]
+    return samples if is_known else ()
+
+
+def _refuse_programs(spec: RunSpec, run_dir: Path) -> None:
+    """Raises `RequestError` where the spec of the run names a program: somebody else may have written it."""
+    for index, part in enumerate(spec.metrics):
+        if commands := narrowed(part.config, MetricConfig).programs():
+            raise RequestError(
+                f'metric "{part.name}" of this run runs a program on this machine: {"; ".join(commands)}',
+                where=f"{run_dir / 'spec.json'}, /metrics/{index}",
+                fix="If you trust it, add --allow-programs (in Python: allow_programs=True). Or choose other metrics: "
+                '--set \'/metrics=[{"name": "cider"}]\' --output FOLDER.',
+            )
 
 
 def _chosen(split: str | None, splits: Mapping[str, object]) -> str:

@@ -83,7 +83,10 @@ class EpochEnd:
         self.run, self.trainer, self.model = run, trainer, trainer.task.model
         self.evaluator = self.reader = None
         if "val" in inputs:
-            self.evaluator = Evaluator(run, self.model, metrics, inputs["val"], texts.get("val"), "val")
+            training = inputs["train"].samples
+            self.evaluator = Evaluator(
+                run, self.model, metrics, inputs["val"], texts.get("val"), "val", training=training
+            )
             self.reader = _reader(run, self.model, inputs, texts, "val")
 
     def __call__(self, position: Position, is_last: bool) -> None:

@@ -53,8 +53,19 @@ class MetricConfig(ComponentConfig):
         """The needs of the metric besides captions ("Java", "images"). By default `capfw score` uses metrics without any."""
         return ()
 
+    def programs(self) -> tuple[str, ...]:
+        """The commands that the options name and the metric runs. `capfw evaluate` runs none of a spec without consent."""
+        return ()
+
     def score_names(self) -> tuple[str, ...]:
         """The names of the metric's corpus scores."""
+        return ()
+
+    def optional_score_names(self) -> tuple[str, ...]:
+        """The `score_names` that the metric leaves out, with a `CapfwWarning`, where their input is missing.
+
+        That input is `n_best` or `training_captions` of `Captioned`. None of them can be `/train/best_by`.
+        """
         return ()
 
     def lower_is_better(self) -> tuple[str, ...]:

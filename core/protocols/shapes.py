@@ -5,7 +5,7 @@ B images or captions, N feature tokens, D feature width, P prefix length, E deco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -134,12 +134,16 @@ class CaptionEntry:
 class Captioned:
     """The input of a metric: one candidate and the references of every image, as raw text, under the same ids.
 
-    `sources` are the images themselves. They are None where only files of captions are scored.
+    `sources` are the images themselves. They are None where only files of captions are scored. `n_best` holds all generated
+    captions of each image, best first; the first is the candidate. It is None where every image has one. `training_captions`
+    are the captions that the model was trained on, or None where they are unknown.
     """
 
     candidates: Mapping[ImageId, str]
     references: Mapping[ImageId, tuple[str, ...]]
     sources: Mapping[ImageId, Source] | None = None
+    n_best: Mapping[ImageId, tuple[str, ...]] | None = None
+    training_captions: Collection[str] | None = None
 
     def require_sources(self, *, needed_by: str) -> Mapping[ImageId, Source]:
         """Returns the images. Raises `DataError` where there are none."""

@@ -137,13 +137,14 @@ def _wrong_answers(example: ComponentConfig) -> Iterator[str]:
     if isinstance(example, MapperConfig) and (features := example.required_features()) not in _FEATURES:
         yield f'required_features() must be "pooled", "tokens" or None, not {features!r:.60}'
     if isinstance(example, MetricConfig):
-        for method in ("score_names", "lower_is_better", "needs"):
+        for method in ("score_names", "optional_score_names", "lower_is_better", "needs", "programs"):
             names: object = getattr(example, method)()
             if not isinstance(names, tuple) or not all(isinstance(each, str) for each in names):
                 yield f"{method}() must be a tuple of strings, not {names!r:.60}"
                 return
-        if unknown := sorted(set(example.lower_is_better()) - set(example.score_names())):
-            yield f"lower_is_better() names {', '.join(unknown)}, which score_names() does not"
+        for method in ("optional_score_names", "lower_is_better"):
+            if unknown := sorted(set(getattr(example, method)()) - set(example.score_names())):
+                yield f"{method}() names {', '.join(unknown)}, which score_names() does not"
     if isinstance(example, ObjectiveConfig):
         metrics = example.metrics()
         if not isinstance(metrics, tuple) or not all(isinstance(each, Mapping) for each in metrics):

@@ -105,7 +105,11 @@ def _best_by(draft: Mapping[str, Any]) -> list[Problem]:
         return []
     default = TrainSettings.model_fields["best_by"].default
     best_by = train.get("best_by", default)
-    names = [*(name for metric in metrics for name in _score_names(metric)), "loss"]
+    optional = {name for each in metrics for name in narrowed(each.config, MetricConfig).optional_score_names()}
+    names = [*(name for each in metrics for name in _score_names(each) if name not in optional), "loss"]
+    if best_by in optional:
+        what = f"{shown(best_by)} is left out where its input is missing, so it cannot choose the best checkpoint."
+        return [Problem("/train/best_by", what, f"Choose one of {', '.join(names)}.")]
     if best_by in names or not isinstance(best_by, str) or not metrics:
         return []
     whose = "" if "best_by" in train else ", which is the default"

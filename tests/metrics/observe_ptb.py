@@ -24,7 +24,7 @@ from .java_tokenizer import JAVA
 from .observe_characters import observe_classes, observe_replacements
 
 ROOT = Path(__file__).parents[2]
-OBSERVED = ROOT / "plugins" / "metrics" / "coco_caption" / "ptb_observed.json"
+OBSERVED = ROOT / "plugins" / "libraries" / "ptb_observed.json"
 DATA = Path(os.environ.get("CAPFW_DATA", ROOT.parent / "shared" / "data"))
 
 

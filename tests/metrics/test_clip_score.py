@@ -29,14 +29,10 @@ from capfw.core.protocols import (
     UnreadableImage,
     UnreadableSource,
 )
-from capfw.plugins.metrics.clip_score import ClipScoreConfig, RefClipScoreConfig, TwoTowers, register_metrics
+from capfw.plugins.libraries.clip_options import TINY_TOWERS as TINY
+from capfw.plugins.metrics.clip_score import ClipScoreConfig, RefClipScoreConfig, register_metrics
 from capfw.plugins.metrics.clip_score.model import ClipScore, RefClipScore
 
-TINY = TwoTowers(
-    embed_dim=8,
-    vision_cfg={"image_size": 32, "patch_size": 16, "width": 16, "layers": 1, "head_width": 8},
-    text_cfg={"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
-)
 CANDIDATES = {3: "a red square", "b": "", 1: "two dogs run " + "very " * 90 + "far", 9: "a sign"}
 REFERENCES = {3: ("a red thing",), "b": ("a cat", "a dog on grass"), 1: ("dogs",), 9: ("no", "yes", "a sign")}
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from capfw.core.protocols import CapfwWarning, Captioned, ComponentError, DataError
+from capfw.plugins.libraries.document_frequencies import write_document_frequencies
+from capfw.plugins.libraries.ptb import tokenize_all
 from capfw.plugins.metrics.coco_caption import BleuConfig, CiderConfig, RougeLConfig, register_metrics
-from capfw.plugins.metrics.coco_caption.document_frequencies import write_document_frequencies
 from capfw.plugins.metrics.coco_caption.model import Bleu, Cider, RougeL
-from capfw.plugins.metrics.coco_caption.ptb import tokenize_all
 
 from .conftest import Fakecap
 

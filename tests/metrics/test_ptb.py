@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from capfw.plugins.metrics.coco_caption.ptb import tokenize, tokenize_all
+from capfw.plugins.libraries.ptb import tokenize, tokenize_all
 
 from .java_tokenizer import JAVA, without_punctuation
 from .observe_characters import CLASSES, EXCLUDED, characters_of

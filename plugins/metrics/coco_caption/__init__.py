@@ -48,6 +48,10 @@ class _JavaConfig(MetricConfig):
         """A Java program."""
         return ("Java",)
 
+    def programs(self) -> tuple[str, ...]:
+        """The Java program that the options name in place of the usual one."""
+        return () if self.java == "java" else (self.java,)
+
 
 class MeteorConfig(_JavaConfig):
     """Options of metric "meteor"."""
@@ -66,6 +70,10 @@ class SpiceConfig(_JavaConfig):
         description="Folder with stanford-corenlp-3.6.0.jar and stanford-corenlp-3.6.0-models.jar. "
         "Absent: the `spice/lib` folder of the installed pycocoevalcap.",
     )
+
+    def programs(self) -> tuple[str, ...]:
+        """Also the jars in `corenlp_folder`."""
+        return (*super().programs(), *([f"the jars in {self.corenlp_folder}"] if self.corenlp_folder else []))
 
     def score_names(self) -> tuple[str, ...]:
         """SPICE."""

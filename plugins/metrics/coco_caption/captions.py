@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from ....core.protocols import Captioned, DataError, ImageId, listed
-from .ptb import TOKENIZER, tokenize_all
+from ...libraries.ptb import TOKENIZER, tokenize_all
 
 Tokenized = dict[ImageId, list[str]]
 _NUM_SHOWN = 5

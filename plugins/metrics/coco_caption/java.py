@@ -1,19 +1,18 @@
-"""Finds Java, checks its version, and runs Java programs with a time limit."""
+"""Finds Java, checks its version, and runs Java programs."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.metadata import files
 from pathlib import Path
-from threading import Event, Timer
 from typing import IO
 
-from ....core.protocols import CapfwError, MissingLibrary
+from ....core.protocols import MissingLibrary
+from ...libraries.programs import running_program
 
 
 def package_file(name: str) -> Path:
@@ -45,44 +44,10 @@ def find_java(java: str, *, metric: str, versions: range) -> tuple[str, int]:
 def java_process(
     command: Sequence[str], *, metric: str, timeout_seconds: float, cwd: Path
 ) -> Iterator[tuple[IO[str], IO[str]]]:
-    """Runs `command` and yields its standard input and output (UTF-8 lines).
-
-    The process ends with the block, also after an exception. Raises `CapfwError` when the program runs longer than
-    `timeout_seconds`, stops early or fails, with the last lines of its standard error.
-    """
-    too_late = Event()
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, encoding="utf-8", cwd=cwd
-        ) as process,
-    ):
+    """Runs `command` as `running_program` does, and yields its standard input and output."""
+    with running_program(
+        command, metric=metric, timeout_seconds=timeout_seconds, cwd=cwd, kind="Java program"
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-
-        def stop() -> None:
-            too_late.set()
-            process.kill()
-
-        timer = Timer(timeout_seconds, stop)
-        timer.start()
-        try:
-            yield process.stdin, process.stdout
-            process.stdin.close()
-            process.stdout.read()
-            if process.wait() != 0:
-                raise ChildProcessError(f"it ended with code {process.returncode}")
-        except (OSError, EOFError, ValueError) as err:
-            if too_late.is_set():
-                raise CapfwError(
-                    f"metric {metric} did not finish within timeout_seconds = {timeout_seconds:g} and was stopped.",
-                    fix="Raise timeout_seconds, or score fewer images.",
-                ) from err
-            complaints.seek(0)
-            last = [line.rstrip() for line in complaints if line.strip()][-5:]
-            raise CapfwError(f"the Java program of metric {metric} failed: {err}.", fix="\n".join(last)) from err
-        finally:
-            timer.cancel()
-            process.kill()
-            with suppress(OSError):  # a dead program cannot read the rest of its input
-                process.stdin.close()
+        yield process.stdin, process.stdout

@@ -14,9 +14,9 @@ from pycocoevalcap.cider.cider_scorer import CiderScorer
 from pycocoevalcap.rouge.rouge import Rouge as RougeScorer
 
 from ....core.protocols import CapfwWarning, Captioned, ImageId, Scores
+from ...libraries.document_frequencies import DocumentFrequencies, read_document_frequencies, write_document_frequencies
 from . import BleuConfig, CiderConfig, RougeLConfig
 from .captions import common_signature, tokenized_pairs
-from .document_frequencies import DocumentFrequencies, read_document_frequencies, write_document_frequencies
 
 FEW_IMAGES = 50
 

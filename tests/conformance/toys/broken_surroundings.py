@@ -44,6 +44,11 @@ class ScoresAsNamed(Length):
         return Scores({"letters": super().score(captioned).corpus["length"]})
 
 
+class LeavesScoresOut(Length):
+    def score(self, captioned: Captioned) -> Scores:
+        return Scores({}) if captioned.n_best is None else super().score(captioned)
+
+
 class ScoresEachImage(Length):
     def score(self, captioned: Captioned) -> Scores:
         scores = super().score(captioned)

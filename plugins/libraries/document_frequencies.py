@@ -1,4 +1,4 @@
-"""Document frequencies for CIDEr, in a file: the number of images whose references have each n-gram.
+"""Document frequencies for CIDEr and Self-CIDEr, in a file: the number of images whose references have each n-gram.
 
 CIDEr weighs an n-gram by log(number of images / images that have it). Weights from a small set of references mean little,
 and scores with the weights of different sets cannot be compared. One file with the frequencies of a large set solves both.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pycocoevalcap.cider.cider_scorer import precook
 
-from ....core.protocols import ComponentError, DataError, ImageId
+from ...core.protocols import ComponentError, DataError, ImageId
 from .ptb import TOKENIZER, tokenize_all
 
 FORMAT_KEY, FORMAT_VERSION = "capfw_document_frequencies", 1
@@ -34,6 +34,14 @@ class DocumentFrequencies:
     ngrams: Mapping[tuple[str, ...], int]
 
 
+def count_documents(references: Mapping[ImageId, tuple[str, ...]]) -> Counter[tuple[str, ...]]:
+    """Counts the images whose raw reference captions have each n-gram of 1 to 4 tokens."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    for captions in references.values():
+        counts.update({ngram for caption in tokenize_all(captions) for ngram in precook(caption)})
+    return counts
+
+
 def write_document_frequencies(
     path: Path | str, references: Mapping[ImageId, tuple[str, ...]], *, origin: str
 ) -> DocumentFrequencies:
@@ -43,10 +51,7 @@ def write_document_frequencies(
     """
     if not references:
         raise DataError("there are no references to count n-grams in.", fix="Give the references of one image or more.")
-    counts: Counter[tuple[str, ...]] = Counter()
-    for captions in references.values():
-        counts.update({ngram for caption in tokenize_all(captions) for ngram in precook(caption)})
-    ngrams = {ngram: count for ngram, count in sorted(counts.items()) if count > 1}
+    ngrams = {ngram: count for ngram, count in sorted(count_documents(references).items()) if count > 1}
     content = {
         FORMAT_KEY: FORMAT_VERSION,
         "origin": origin,
