@@ -33,10 +33,11 @@ _FILE_WIDTH = 160  # columns of a table that no terminal shows
 def sweep(
     ctx: click.Context, sweep_file: Path, jobs: int, device: str | None, dry_run: bool, is_table: bool, as_json: bool
 ) -> None:
-    """Run many settings of a spec, as in the file SWEEP, and rank them by their val score.
+    """Run many settings of a spec, and rank them.
 
-    Each trial is a run of its own, with its own directory. The same command continues where an earlier call stopped, and
-    tries failed runs again. The exit code is 1 when a run failed.
+    The file SWEEP lists the settings; their val score ranks them. Each trial is a run of its own, with its own directory.
+    The same command continues where an earlier call stopped, and tries failed runs again. The exit code is 1 when a run
+    failed.
     """
     from ..core.sweeping import load_sweep, run_sweep, sweep_results
 
@@ -70,7 +71,7 @@ def _print_trials(ctx: click.Context, sweep: Sweep, *, as_json: bool) -> None:
         click.echo(f"{sweep.num} settings of {num_seeds} trials each, chosen while the sweep runs; valid.")
     else:
         click.echo(
-            f"{len(trials)} trials: {len(trials) // num_seeds} settings of {num_seeds} each; valid. Folder: {sweep.folder}"
+            f"{len(trials)} trials: {len(trials) // num_seeds} settings of {num_seeds} each; valid.\nFolder: {sweep.folder}"
         )
 
 

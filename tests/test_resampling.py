@@ -23,8 +23,8 @@ from capfw.core.resampling import (
     resampled_sums,
     summed_scores,
 )
+from capfw.plugins.libraries.document_frequencies import write_document_frequencies
 from capfw.plugins.metrics.coco_caption import BleuConfig, CiderConfig, RougeLConfig
-from capfw.plugins.metrics.coco_caption.document_frequencies import write_document_frequencies
 from capfw.plugins.metrics.coco_caption.model import Bleu, Cider, RougeL
 
 WORDS = ["a", "the", "dog", "cat", "man", "red", "small", "runs", "sits", "on", "in", "grass", "street", "two"]

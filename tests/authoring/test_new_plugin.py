@@ -229,7 +229,7 @@ def test_unknown_kinds_are_refused(tmp_path: Path) -> None:
         new_plugin("capfw-tiny-eye", "encodr", registry=Registry(), output=tmp_path)
 
     assert 'Did you mean "encoder"?' in str(caught.value)
-    assert "'encoder', 'importer', 'logger', 'mapper'" in new("capfw-tiny-eye", "--kind", "encodr").stderr
+    assert "'encoder', 'exporter', 'importer', 'logger', 'mapper'" in new("capfw-tiny-eye", "--kind", "encodr").stderr
 
 
 def test_it_starts_without_torch(tmp_path: Path) -> None:
