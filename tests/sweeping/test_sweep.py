@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -113,6 +114,9 @@ def test_a_sweep_that_is_killed_in_the_middle_continues_to_the_right_table(
     best = [Path(trial["run_dir"]) for trial in results["settings"][0]["trials"]]
     tests = [json.loads((run / "scores/test.json").read_text())["scores"]["CIDEr"] for run in best]
     assert results["test"]["CIDEr"]["values"] == tests
+    [compare] = re.findall(r"^Compare the two best: capfw (compare .*)$", again.stdout, re.MULTILINE)
+    compared = capfw(*shlex.split(compare))
+    assert (compared.exit_code, compared.stdout.count(f"{means[0]:.4f}")) == (0, 1), compared.output
     new = [re.search(r"features of \d+ images, (\d+) of them new", str(event.get("text"))) for event in events(out)]
     assert sum(int(found[1]) for found in new if found) == NUM_IMAGES  # every image was encoded once, by one trial
 
@@ -144,16 +148,16 @@ def test_a_signal_stops_the_sweep_after_a_checkpoint_and_it_goes_on_from_there(
 ) -> None:
     file = write(base=BASE | {"train": LONG}, grid={"/train/lr": [0.01, 0.02]})
     process = start(file)
-    log = tmp_path / "out/runs/lr=0.01/log.jsonl"
+    log = tmp_path / "out/runs/lr-0.01/log.jsonl"
     wait_for(lambda: log.is_file() and '"step"' in log.read_text(), "training")
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "lr=0.01: stopped" in printed
+    assert "lr-0.01: stopped" in printed
     assert "stopped with 0 of 2 trials finished; the others continue where they stopped." in printed
     assert "Run the same command again to continue." in printed
     assert not (tmp_path / "out/failed").exists()
-    step = json.loads((tmp_path / "out/runs/lr=0.01/checkpoints/last.json").read_text())["step"]
+    step = json.loads((tmp_path / "out/runs/lr-0.01/checkpoints/last.json").read_text())["step"]
     assert step > 0
 
     process = start(file)
