@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,9 +71,8 @@ def _print_trials(ctx: click.Context, sweep: Sweep, *, as_json: bool) -> None:
     if sweep.search == "tpe":
         click.echo(f"{sweep.num} settings of {num_seeds} trials each, chosen while the sweep runs; valid.")
     else:
-        click.echo(
-            f"{len(trials)} trials: {len(trials) // num_seeds} settings of {num_seeds} each; valid.\nFolder: {sweep.folder}"
-        )
+        click.echo(f"{len(trials)} trials: {len(trials) // num_seeds} settings of {num_seeds} each; valid.")
+    click.echo(f"Folder: {sweep.folder}")
 
 
 def _print_results(ctx: click.Context, results: SweepResults, *, as_json: bool) -> None:
@@ -105,10 +105,18 @@ def _print_results(ctx: click.Context, results: SweepResults, *, as_json: bool) 
 
 
 def _print_next_commands(ctx: click.Context, results: SweepResults) -> None:
-    """Prints the commands that go on from here, those of them that this capfw has."""
-    best = [setting.finished[0].run_dir for setting in results.settings if setting.rank in (1, 2)]
+    """Prints the commands that go on with the two best settings, those of them that this capfw has."""
+    best = [
+        [str(trial.run_dir) for trial in setting.finished] for setting in results.settings if setting.rank in (1, 2)
+    ]
     root = ctx.find_root().command
     known = root.commands if isinstance(root, click.Group) else {}
-    for name in ("compare", "view"):
-        if name in known and len(best) == 2:
-            click.echo(f"The two best: capfw {name} {' '.join(map(str, best))}")
+    if len(best) < 2:
+        return
+    if (
+        "compare" in known
+    ):  # on val: the comparison on test is for the chosen setting, against a system of another origin
+        groups = (f"{name}={','.join(runs)}" for name, runs in zip(("first", "second"), best, strict=True))
+        click.echo(f"Compare the two best: {shlex.join(['capfw', 'compare', *groups, '--split', 'val'])}")
+    if "view" in known:
+        click.echo(f"Look at them: {shlex.join(['capfw', 'view', *(runs[0] for runs in best)])}")

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pydantic import JsonValue
 
 _LONGEST_VALUE, _LONGEST_NAME = 40, 120
-_CLEAN = re.compile(r"[\w+-][\w.=+-]*", re.ASCII)
+_CLEAN = re.compile(r"[\w+-][\w.+-]*", re.ASCII)
 _ABSENT = object()
 
 
@@ -51,14 +51,15 @@ def _plain(value: JsonValue) -> str:
 
 
 def trial_name(values: Mapping[str, JsonValue], seed: int | None, labels: Mapping[str, str]) -> str:
-    """The name of a trial and of its run directory: "mapper=mlp,lr=0.001,seed=0".
+    """The name of a trial and of its run directory: "mapper-mlp__lr-0.001__seed-0".
 
-    It depends only on the values, so that a sweep with more values finds the runs of the smaller one. A value that does
-    not fit into a file name gets a short hash.
+    It has no comma and no equals sign, which `capfw compare` reads as signs between runs. It depends only on the values, so
+    that a sweep with more values finds the runs of the smaller one. A value that does not fit into a file name gets a
+    short hash.
     """
-    parts = [f"{labels[place]}={_in_a_name(value)}" for place, value in values.items()]
-    parts += [] if seed is None else [f"seed={seed}"]
-    name = ",".join(parts).replace("/", ".") or "base"
+    parts = [f"{labels[place]}-{_in_a_name(value)}" for place, value in values.items()]
+    parts += [] if seed is None else [f"seed-{seed}"]
+    name = "__".join(parts).replace("/", ".") or "base"
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 7]}-{_hash(name)}"
 
 
@@ -66,7 +67,7 @@ def _in_a_name(value: JsonValue) -> str:
     """A value in characters that every file system takes; with a hash where these do not suffice, or would be too many."""
     options = value if isinstance(value, dict) else {}
     name = str(options["name"]) if "name" in options else ""
-    pairs = [f"{key}={_plain(option)}" for key, option in options.items() if key != "name"]
+    pairs = [f"{key}-{_plain(option)}" for key, option in options.items() if key != "name"]
     text = "-".join([name] * bool(name) + pairs) if options else _plain(value)
     if re.fullmatch(_CLEAN, text) and len(text) <= _LONGEST_VALUE:
         return text

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import JsonValue
 
 from ..errors import RunError
+from ..resampling import CONFIDENCE
 from ..spec.trained import BEST_FILE
-from .intervals import CONFIDENCE, Mean
+from .intervals import Mean
 from .naming import short_places, value_label
 from .records import State, SweepFolder, SweepRecord, Trial, read_object
 

@@ -137,12 +137,12 @@ class TpeSearch:
 
     def _plan(self, number: int, params: Mapping[str, Any]) -> list[PlannedTrial]:
         """The trials of a drawn setting. A setting with a wrong spec is recorded as failed, and has no trials to run."""
-        setting, prefix = self._setting(params), f"{number:03d},"
+        setting, prefix = self._setting(params), f"{number:03d}__"
         try:
             planned = self.planner.plan([setting], prefix=prefix)
         except SpecError as err:
             seeds = self.sweep.seeds or (self.first.seed,)
-            self._trials[number] = [Trial(f"{prefix}seed={seed}", setting.values, seed) for seed in seeds]
+            self._trials[number] = [Trial(f"{prefix}seed-{seed}", setting.values, seed) for seed in seeds]
             for trial in self._trials[number]:
                 self.folder.mark_failed(trial, str(err))
             return []

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from ..engine.atomic import write_json, write_text
-from .intervals import CONFIDENCE, Mean
+from ..resampling import CONFIDENCE
+from .intervals import Mean
 from .results import SettingResult, SweepResults
 
 FILES = ("results.json", "results.csv", "results.md")

@@ -32,7 +32,7 @@ def lay(tmp_path: Path) -> Lay:
         trials = []
         for lr, by_seed in scores.items():
             for seed, score in enumerate(by_seed):
-                trials.append(trial := Trial(f"lr={lr},seed={seed}", {"/train/lr": lr}, seed))
+                trials.append(trial := Trial(f"lr-{lr}__seed-{seed}", {"/train/lr": lr}, seed))
                 if isinstance(score, str):
                     folder.mark_failed(trial, score)
                 elif score is not None:
@@ -71,7 +71,7 @@ def test_a_setting_without_every_seed_has_no_rank_and_is_not_left_out(lay: Lay, 
     printed = capfw("sweep", folder, "--table").stdout
     assert ranks(folder) == {0.2: 1, 0.3: None, 0.1: None}
     assert "1 of 2, 1 failed" in printed
-    assert "Failed: lr=0.1,seed=1: boom" in printed
+    assert "Failed: lr-0.1__seed-1: boom" in printed
     assert "A setting whose score is no number has no rank." in printed
     assert "Its scores on test: CIDEr 0.0500" in printed  # every trial has ended
 
@@ -88,7 +88,7 @@ def test_no_test_score_is_shown_before_the_end(lay: Lay, capfw: Callable[..., Re
 def test_the_test_split_does_not_rank_where_there_is_no_val_split(lay: Lay) -> None:
     folder = lay({0.1: [None], 0.2: [None]})
     for lr in (0.1, 0.2):
-        write_run(folder / f"runs/lr={lr},seed=0", None)
+        write_run(folder / f"runs/lr-{lr}__seed-0", None)
     results = sweep_results(folder)
     assert (results.chosen, results.test, results.count("finished")) == (None, {}, 2)
     assert "no val split" in " ".join(results.notices)
@@ -96,7 +96,7 @@ def test_the_test_split_does_not_rank_where_there_is_no_val_split(lay: Lay) -> N
 
 def test_runs_on_other_val_images_are_not_comparable(lay: Lay) -> None:
     folder = lay({0.1: [0.4], 0.2: [0.5]})
-    write_run(folder / "runs/lr=0.2,seed=0", 0.5, data={"sha256": "other"})
+    write_run(folder / "runs/lr-0.2__seed-0", 0.5, data={"sha256": "other"})
     notices = sweep_results(folder).notices
     assert "The val scores are not comparable: the runs differ in data of the val split." in notices
     assert any(notice.startswith("One seed a setting") for notice in notices)

@@ -89,7 +89,7 @@ def test_the_next_call_takes_up_what_was_stopped_or_failed_and_draws_others(writ
     [new] = again.more(3)
     assert again.is_exhausted
     assert new.trial.setting not in [each.trial.setting for each in old]
-    assert [trial.name[:4] for trial in again.record().trials] == ["000,", "001,", "002,", "003,"]
+    assert [trial.name[:4] for trial in again.record().trials] == ["000_", "001_", "002_", "003_"]
 
 
 def test_a_small_space_ends_the_search_and_no_setting_runs_twice(write: Write) -> None:

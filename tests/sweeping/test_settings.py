@@ -40,7 +40,7 @@ def problems(file: Path) -> dict[str, Problem]:
 def test_a_grid_has_every_combination_with_every_seed(write: Write) -> None:
     file = write(base=POOLED, grid={"/mapper": [LINEAR, MLP], "/train/lr": [0.01, 1e-5]}, seeds=[0, 1])
     assert names(file) == [
-        f"mapper={mapper},lr={lr},seed={seed}"
+        f"mapper-{mapper}__lr-{lr}__seed-{seed}"
         for mapper in ("linear", "mlp")
         for lr in ("0.01", "1e-05")
         for seed in (0, 1)
@@ -49,34 +49,34 @@ def test_a_grid_has_every_combination_with_every_seed(write: Write) -> None:
 
 def test_a_list_has_values_that_change_together_and_is_combined_with_a_grid(write: Write) -> None:
     together = [{}, {"/encoder/features": "pooled", "/mapper": MLP}]
-    assert names(write(list=together)) == ["base", "features=pooled,mapper=mlp"]
+    assert names(write(list=together)) == ["base", "features-pooled__mapper-mlp"]
     file = write(list=together, grid={"/train/epochs": [1, 2]}, seeds=[5])
     assert names(file) == [
-        "epochs=1,seed=5",
-        "epochs=2,seed=5",
-        "features=pooled,mapper=mlp,epochs=1,seed=5",
-        "features=pooled,mapper=mlp,epochs=2,seed=5",
+        "epochs-1__seed-5",
+        "epochs-2__seed-5",
+        "features-pooled__mapper-mlp__epochs-1__seed-5",
+        "features-pooled__mapper-mlp__epochs-2__seed-5",
     ]
 
 
 def test_a_name_stays_when_the_sweep_grows(write: Write) -> None:
     mappers = [MLP, {"name": "mlp", "prefix_length": 3}, {"name": "mlp", "prefix_length": 4}]
     few, many = (names(write(base=POOLED, grid={"/mapper": mappers[:count]})) for count in (2, 3))
-    assert few == many[:2] == ["mapper=mlp", "mapper=mlp-prefix_length=3"]
+    assert few == many[:2] == ["mapper-mlp", "mapper-mlp-prefix_length-3"]
 
 
 def test_a_name_is_a_short_file_name_and_no_two_are_one(write: Write) -> None:
     odd = ["a/b: ", "a b", "a_b", "A_B", "x" * 300, "é", "../..", "<b>", ""]
     named = names(write(list=[{"/mapper": {**BASE["mapper"], "dropout": 0.1, "position_embeddings": True}}]))
-    assert re.fullmatch(r"mapper=transformer-[0-9a-f]{6}", named[0])
+    assert re.fullmatch(r"mapper-transformer-[0-9a-f]{6}", named[0])
     labels = [trial_name({"/x": value}, 0, {"/x": "x"}) for value in odd]
     assert len({label.casefold() for label in distinct(labels, odd)}) == len(odd)
-    assert all(re.fullmatch(r"x=[\w.+=-]{1,40},seed=0", label) for label in labels), labels
+    assert all(re.fullmatch(r"x-[\w.+-]{1,40}__seed-0", label) for label in labels), labels
 
 
 def test_places_of_one_name_are_told_apart(write: Write) -> None:
     file = write(grid={"/mapper/num_layers": [1, 2], "/decoder/num_layers": [1]})
-    assert names(file) == ["mapper.num_layers=1,decoder.num_layers=1", "mapper.num_layers=2,decoder.num_layers=1"]
+    assert names(file) == ["mapper.num_layers-1__decoder.num_layers-1", "mapper.num_layers-2__decoder.num_layers-1"]
 
 
 def test_a_random_sample_is_within_its_space_and_begins_like_a_smaller_one(write: Write) -> None:
@@ -132,7 +132,7 @@ def test_every_mistake_of_every_trial_is_reported_at_its_place_before_a_run(writ
 def test_a_problem_of_some_trials_in_the_base_spec_names_them(write: Write) -> None:
     found = problems(write(base=POOLED, grid={"/encoder/features": ["pooled", "tokens"]}))
     assert found["/base"].message.startswith('base.json, /mapper: "mlp" needs one pooled embedding')
-    assert found["/base"].message.endswith("Trials: features=tokens.")
+    assert found["/base"].message.endswith("Trials: features-tokens.")
 
 
 KEYS: dict[str, tuple[dict[str, Any], str, str, str]] = {
@@ -204,7 +204,7 @@ def test_mistake_in_a_sweep_file(write: Write, keys: dict[str, Any], place: str,
 
 def test_a_base_spec_may_be_inline_and_lack_what_the_settings_supply(write: Write) -> None:
     base = {key: value for key, value in BASE.items() if key != "mapper"}
-    assert names(write(inline=base, grid={"/mapper": [{"name": "transformer"}]})) == ["mapper=transformer"]
+    assert names(write(inline=base, grid={"/mapper": [{"name": "transformer"}]})) == ["mapper-transformer"]
     assert "required" in problems(write(inline=base, list=[{}]))["/base/mapper"].message
 
 
@@ -212,10 +212,10 @@ def test_dry_run_prints_the_trials_and_starts_none(write: Write, capfw: Callable
     file = write(grid={"/train/lr": [0.1, 0.2]}, seeds=[3])
     plain, as_json = capfw("sweep", file, "--dry-run"), capfw("sweep", file, "--dry-run", "--json")
     assert plain.exit_code == 0
-    assert plain.stdout.splitlines()[:2] == ["lr=0.1,seed=3", "lr=0.2,seed=3"]
+    assert plain.stdout.splitlines()[:2] == ["lr-0.1__seed-3", "lr-0.2__seed-3"]
     assert "2 trials: 2 settings of 1 each" in plain.stdout
     assert json.loads(as_json.stdout)[1] == {
-        "name": "lr=0.2,seed=3",
+        "name": "lr-0.2__seed-3",
         "setting": {"/train/lr": 0.2},
         "seed": 3,
         "state": "unfinished",
@@ -225,7 +225,7 @@ def test_dry_run_prints_the_trials_and_starts_none(write: Write, capfw: Callable
 
 def test_runs_of_other_specs_in_the_folder_are_an_error_before_a_run(write: Write, tmp_path: Path) -> None:
     file = write(grid={"/train/lr": [0.1, 0.2]})
-    run_dir = tmp_path / "out/runs/lr=0.2"
+    run_dir = tmp_path / "out/runs/lr-0.2"
     overrides = {"/train/lr": 0.2, "/run_dir": str(run_dir)}
     run_dir.mkdir(parents=True)
     (run_dir / "environment.json").write_text('{"format": 2, "features": {}}')
@@ -236,11 +236,11 @@ def test_runs_of_other_specs_in_the_folder_are_an_error_before_a_run(write: Writ
 
     begun_with(**{"/train/batch_size": 4, "/decoder/width": 32})
     found = problems(file)["/folder"]
-    assert found.message.endswith("with other specs: lr=0.2 (/decoder/width, /train/batch_size).")
+    assert found.message.endswith("with other specs: lr-0.2 (/decoder/width, /train/batch_size).")
     assert found.fix == "Choose another folder, or delete these runs."
     for same in ({}, {"/features/num_workers": 1}, {"/train/epochs": 9}):  # the last one: the run gets more epochs
         begun_with(**same)
-        assert names(file) == ["lr=0.1", "lr=0.2"]
+        assert names(file) == ["lr-0.1", "lr-0.2"]
 
 
 def test_the_json_schema_agrees_with_the_example_and_finds_mistakes() -> None:

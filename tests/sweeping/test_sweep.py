@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -62,6 +63,11 @@ def finished(folder: Path) -> int:
     return sum(json.loads(file.read_text()).get("finished_at") is not None for file in files)
 
 
+def alive(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The running trials of a sweep."""
+    return [child for child in psutil.Process(process.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
 def events(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for log in folder.glob("runs/*/log.jsonl") for line in log.read_text().splitlines()]
 
@@ -79,17 +85,17 @@ def test_a_sweep_that_is_killed_in_the_middle_continues_to_the_right_table(
 ) -> None:
     mappers = [BASE["mapper"], {"name": "perceiver", "prefix_length": 2, "num_layers": 1, "num_heads": 2}]
     file = write(
-        base=BASE | {"encoder": saved_vit(tmp_path / "vit")},
+        base=BASE | {"encoder": saved_vit(tmp_path / "vit"), "train": {**BASE["train"], "epochs": 3}},
         grid={"/mapper": mappers, "/train/lr": [0.02, 0.0001]},
         seeds=[0, 1],
     )
     out = tmp_path / "out"
     first = start(file, "--jobs", "2")
     wait_for(lambda: finished(out) >= 1, "a finished trial")
-    trials = psutil.Process(first.pid).children()
-    trials[0].kill()  # a trial alone ...
+    wait_for(lambda: bool(alive(first)), "the next trial")
+    alive(first)[-1].kill()  # a trial alone ...
     wait_for(lambda: finished(out) >= 3, "more finished trials")
-    left_behind = psutil.Process(first.pid).children()
+    left_behind = alive(first)
     first.kill()  # ... and the sweep alone, whose trials go on
     first.wait()
     assert finished(out) < 8
@@ -101,18 +107,22 @@ def test_a_sweep_that_is_killed_in_the_middle_continues_to_the_right_table(
     assert not any(process.is_running() and process.status() != "zombie" for process in left_behind)
     results = json.loads((out / "results.json").read_text())
     assert (results["num_finished"], results["num_failed"]) == (8, 0)
-    expected = {}
+    expected = []
     for setting in results["settings"]:
         runs = [Path(trial["run_dir"]) for trial in setting["trials"]]
         assert [json.loads((run / "spec.json").read_text())["seed"] for run in runs] == [0, 1]
         values = [json.loads((run / "scores/val.json").read_text())["scores"]["CIDEr"] for run in runs]
-        expected[tuple(values)] = Mean.of(values).mean
+        expected.append(Mean.of(values).mean)
         assert setting["score"]["mean"] == pytest.approx(sum(values) / 2)
     means = [setting["score"]["mean"] for setting in results["settings"]]
-    assert means == sorted(expected.values(), reverse=True)
+    assert means == sorted(expected, reverse=True)
     best = [Path(trial["run_dir"]) for trial in results["settings"][0]["trials"]]
     tests = [json.loads((run / "scores/test.json").read_text())["scores"]["CIDEr"] for run in best]
     assert results["test"]["CIDEr"]["values"] == tests
+    [compare] = re.findall(r"^Compare the two best: capfw (compare .*)$", again.stdout, re.MULTILINE)
+    compared = capfw(*shlex.split(compare))
+    assert compared.exit_code == 0, compared.output
+    assert f"{means[0]:.4f}" in compared.stdout
     new = [re.search(r"features of \d+ images, (\d+) of them new", str(event.get("text"))) for event in events(out)]
     assert sum(int(found[1]) for found in new if found) == NUM_IMAGES  # every image was encoded once, by one trial
 
@@ -144,16 +154,16 @@ def test_a_signal_stops_the_sweep_after_a_checkpoint_and_it_goes_on_from_there(
 ) -> None:
     file = write(base=BASE | {"train": LONG}, grid={"/train/lr": [0.01, 0.02]})
     process = start(file)
-    log = tmp_path / "out/runs/lr=0.01/log.jsonl"
+    log = tmp_path / "out/runs/lr-0.01/log.jsonl"
     wait_for(lambda: log.is_file() and '"step"' in log.read_text(), "training")
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "lr=0.01: stopped" in printed
+    assert "lr-0.01: stopped" in printed
     assert "stopped with 0 of 2 trials finished; the others continue where they stopped." in printed
     assert "Run the same command again to continue." in printed
     assert not (tmp_path / "out/failed").exists()
-    step = json.loads((tmp_path / "out/runs/lr=0.01/checkpoints/last.json").read_text())["step"]
+    step = json.loads((tmp_path / "out/runs/lr-0.01/checkpoints/last.json").read_text())["step"]
     assert step > 0
 
     process = start(file)
