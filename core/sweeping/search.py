@@ -182,7 +182,7 @@ def _failed() -> TrialState:
 
 def _require_optuna() -> None:
     try:
-        import optuna  # noqa: F401
+        import optuna  # noqa: F401  # only whether it is there
     except ImportError as err:
         error = MissingLibrary('search "tpe" needs the library optuna.', fix='pip install "capfw[optuna]"')
         error.where = "/search"

@@ -10,6 +10,7 @@ import pytest
 
 from capfw.core.comparing.comparison import Comparison, Difference, compare_systems
 from capfw.core.comparing.groups import student_quantile, student_share
+from capfw.core.comparing.systems import System
 from capfw.core.protocols import Captioned, ImageId
 from capfw.core.resampling import SummedScores, bootstrap, percentiles, randomisation
 from capfw.plugins.metrics.coco_caption import BleuConfig
@@ -26,8 +27,8 @@ def difference_of(comparison: Comparison) -> Difference:
     return found
 
 
-def compared(*systems: object, num_resamples: int = 1000, num_images: int = 1) -> Comparison:
-    return compare_systems(list(systems), num_resamples=num_resamples, num_images=num_images, seed=0)  # type: ignore[arg-type]
+def compared(*systems: System, num_resamples: int = 1000, num_images: int = 1) -> Comparison:
+    return compare_systems(systems, num_resamples=num_resamples, num_images=num_images, seed=0)
 
 
 def within_binomial_error(count: int, share: float) -> bool:
@@ -97,7 +98,9 @@ def test_groups_cover_the_seeds_too() -> None:
         image = rng.normal(0, 1, size=80)
         runs = [image + rng.normal(0, 0.15) + rng.normal(0, 0.3, size=80) for _ in range(6)]
         a, b = system("a", *runs[:3]), system("b", *runs[3:])
-        rejected += difference_of(compared(a, b)).p < 0.05  # type: ignore[operator]
+        p = difference_of(compared(a, b)).p
+        assert p is not None
+        rejected += p < 0.05
         pooled = [mean(np.mean(each, axis=0)) for each in (runs[:3], runs[3:])]
         naive += randomisation(pooled[:1], pooled[1:], num_trials=1000, seed=0)["mean"] < 0.05
     assert rejected / 150 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)

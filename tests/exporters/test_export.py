@@ -65,7 +65,9 @@ def test_csv_has_captions_references_and_scores(run_dir: Path, tmp_path: Path) -
     assert [row["caption_2"] for row in rows] == [each["others"][0]["caption"] for each in candidates]
     assert [float(row["log_prob"]) for row in rows] == [each["log_prob"] for each in candidates]
     assert {row["image_id"]: float(row["CIDEr"]) for row in rows} == scores["CIDEr"]
-    [first, *_] = load_spec(run_dir / "spec.json").data.build().samples("test")  # type: ignore[union-attr]
+    data = load_spec(run_dir / "spec.json").data
+    assert data is not None
+    [first, *_] = data.build().samples("test")
     assert tuple(rows[0][f"reference_{n}"] for n in range(1, 6)) == first.references
 
 

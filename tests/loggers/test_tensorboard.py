@@ -1,4 +1,4 @@
-"""What TensorBoard itself reads from the files."""
+"""TensorBoard itself reads the files that the logger writes."""
 
 from __future__ import annotations
 

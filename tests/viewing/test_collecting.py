@@ -1,4 +1,4 @@
-"""What `capfw view` shows of runs and of result files, and what it refuses."""
+"""`capfw view` collects runs and result files, and refuses others."""
 
 from __future__ import annotations
 
