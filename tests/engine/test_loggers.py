@@ -48,8 +48,12 @@ class ToyLogger:
 
     def start(self, run: LoggedRun) -> str:
         if self.port is not None:
-            with socket.create_connection(("127.0.0.1", self.port)) as server:
-                server.recv(1)
+            address = f"http://me:secret@127.0.0.1:{self.port}/api?api_token=secret"
+            try:
+                with socket.create_connection(("127.0.0.1", self.port)) as server:
+                    server.recv(1)
+            except ConnectionRefusedError as err:
+                raise ConnectionRefusedError(f"{err}: {address}") from err
         print("a library's greeting")  # noqa: T201  # stdout is what this test is about
         RECORDS.append(("start", run.folder, run.is_resumed, threading.current_thread().name))
         return "see RECORDS"
@@ -186,6 +190,8 @@ def test_a_server_that_refuses_changes_nothing_but_one_notice(tiny: Write, toys:
     assert result.evaluation is not None
     [notice] = notices(result.run_dir)
     assert notice.startswith("logger toy failed, and the run goes on without it: ConnectionRefusedError: ")
+    assert f"http://127.0.0.1:{closed_port}/api?api_token=..." in notice
+    assert "secret" not in notice
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -190,5 +191,7 @@ def _described(name: str, spec: RunSpec, run_dir: Path, is_resumed: bool) -> Log
 
 
 def _in_words(error: BaseException) -> str:
-    """The error in one line: its text, behind its type if it is no error of capfw."""
-    return brief(str(error) if isinstance(error, CapfwError) else f"{type(error).__name__}: {error}", _NUM_SHOWN)
+    """The error in one line: its text, behind its type if it is no error of capfw; without passwords in addresses."""
+    text = str(error) if isinstance(error, CapfwError) else f"{type(error).__name__}: {error}"
+    text = re.sub(r"://[^/\s@]+@", "://", text)
+    return brief(re.sub(r"([?&]\w*token=)[^\s&]+", r"\1...", text), _NUM_SHOWN)
