@@ -105,6 +105,10 @@ def test_plurals(name: str, plural: str) -> None:
     assert Vocabulary([[name]]).objects_in(f"{plural} {name}") == [name, name]
 
 
+def test_an_irregular_ending_inside_a_word_is_no_such_ending() -> None:
+    assert Vocabulary([["human"]]).objects_in("two humans") == ["human"]
+
+
 def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     objects = objects_file(tmp_path, {1: ("dog",)})
     with pytest.raises(ComponentError, match=r"synonyms\.txt has no line for knife, tie, which") as caught:

@@ -49,6 +49,15 @@ def test_values_worked_out_by_hand() -> None:
     assert per_image["Self-CIDEr"]["b"] == pytest.approx(_two_unlike(pair_of_words=True))
 
 
+def test_self_cider_of_one_image_is_left_out() -> None:
+    captioned = Captioned({1: "a dog runs"}, {1: ("a dog",)}, n_best={1: ("a dog runs", "two red cats sleep")})
+    with pytest.warns(CapfwWarning, match="Self-CIDEr needs the references of two images or more"):
+        found = Diversity(DiversityConfig()).score(captioned)
+    assert found.corpus["Div-1"] == 1
+    assert "Self-CIDEr" not in found.corpus
+    assert "document_frequencies" not in found.details
+
+
 def _two_unlike(*, pair_of_words: bool) -> float:
     """Self-CIDEr of two captions that share nothing, the second of two words: it has no 3-grams and no 4-grams."""
     large, small = 1.0, 2 / 4 if pair_of_words else 1.0  # the similarity of each caption with itself

@@ -85,7 +85,7 @@ def test_captions_that_find_their_images_and_captions_that_are_all_the_same() ->
 
 
 def test_images_are_needed(metric: Retrieval) -> None:
-    with pytest.raises(DataError, match="metric R@1 needs the images"):
+    with pytest.raises(DataError, match="metric retrieval needs the images"):
         metric.score(Captioned(CANDIDATES, {}))
     with pytest.raises(DataError, match="11 candidates have no image, the first for image 1"):
         metric.score(Captioned(CANDIDATES, {}, {0: picture(0)}))

@@ -7,6 +7,9 @@ import json
 import warnings
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ....core.protocols import CapfwWarning, Captioned, ComponentError, DataError, ImageId, Scores, listed
 from ...libraries.ptb import TOKENIZER, tokenize_all
 from . import ChairConfig
@@ -55,7 +58,13 @@ class Chair:
             )
         per_image = {image_id: float(bool(wrong[image_id])) for image_id in ids}
         corpus = {"CHAIRi": num_wrong / max(1, num_named), "CHAIRs": sum(per_image.values()) / len(ids)}
-        return Scores(corpus, {"CHAIRs": per_image}, {"named_objects": str(num_named)})
+        counts = {i: [float(len(wrong[i])), float(len(named[i]))] for i in ids}
+        return Scores(corpus, {"CHAIRs": per_image}, {"named_objects": str(num_named)}, counts)
+
+    @staticmethod
+    def corpus_of(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """CHAIRi, from the numbers of wrong and of named objects."""
+        return {"CHAIRi": sums[..., 0] / np.maximum(1, sums[..., 1])}
 
     def signature(self) -> dict[str, str]:
         variant = "objects of the annotations and of the references; regular plurals"

@@ -64,6 +64,8 @@ def _forms(phrase: str) -> tuple[str, str]:
 
 
 def _plural(word: str) -> str:
+    if word.endswith(("human", "german", "roman")):
+        return f"{word}s"
     ending = next((each for each in _IRREGULAR if word == each or (len(each) > 2 and word.endswith(each))), None)
     if ending is not None:
         return word.removesuffix(ending) + _IRREGULAR[ending]

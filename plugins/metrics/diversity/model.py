@@ -58,7 +58,7 @@ class Diversity:
             corpus["mBLEU-4"], per_image["mBLEU-4"] = _mutual_bleu(sets)
             sizes = sorted({len(each) for each in sets.values()})
             details["captions_per_image"] = " to ".join(map(str, {sizes[0]: 0, sizes[-1]: 0}))
-            if self.frequencies is None:
+            if self.frequencies is None and "Self-CIDEr" in per_image:
                 details["document_frequencies"] = f"{self._origin}, {len(captioned.references)} images"
         corpus |= {name: _mean(values) for name, values in per_image.items() if name not in corpus}
         return Scores(corpus, per_image, details)
@@ -89,15 +89,15 @@ class Diversity:
         return {image_id: [next(flat) for _ in n_best[image_id]] for image_id in captioned.candidates}
 
     def _of_sets(self, sets: Mapping[ImageId, Sequence[str]], captioned: Captioned) -> dict[str, PerImage]:
+        found = {f"Div-{n}": {image_id: _distinct(captions, n) for image_id, captions in sets.items()} for n in (1, 2)}
         if self.frequencies is not None:
             self_cider = SelfCider(self.frequencies.ngrams, self.frequencies.num_images)
-        else:
-            self_cider = SelfCider(count_documents(captioned.references), max(1, len(captioned.references)))
-        return {
-            "Div-1": {image_id: _distinct(captions, 1) for image_id, captions in sets.items()},
-            "Div-2": {image_id: _distinct(captions, 2) for image_id, captions in sets.items()},
-            "Self-CIDEr": {image_id: self_cider.score(captions) for image_id, captions in sets.items()},
-        }
+        elif len(captioned.references) > 1:
+            self_cider = SelfCider(count_documents(captioned.references), len(captioned.references))
+        else:  # every n-gram is in every image: all weights are 0
+            self._warn("Self-CIDEr needs the references of two images or more, or document_frequencies.")
+            return found
+        return found | {"Self-CIDEr": {image_id: self_cider.score(captions) for image_id, captions in sets.items()}}
 
     def _warn(self, text: str) -> None:
         if text not in self._warnings:

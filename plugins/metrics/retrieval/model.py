@@ -20,7 +20,10 @@ class Retrieval(ClipEmbedder):
     share their places, and a model that sees no difference between images gets k / (number of images).
     """
 
-    config: RetrievalConfig
+    def __init__(self, config: RetrievalConfig) -> None:
+        """Raises the errors of `ClipEmbedder`."""
+        super().__init__(config)
+        self.name = "retrieval"
 
     def score(self, captioned: Captioned) -> Scores:
         """Raises `DataError` without captions or images, and `UnreadableSource` for an image that cannot be read."""
