@@ -174,7 +174,11 @@ class Bench:
     def evaluate(self, run_dir: Path, photos: str) -> Path:
         """Scores a run on the test photos of "own" or "further"; returns the folder of the results."""
         output = self.output / "scores" / photos / f"{run_dir.name}-of-{self.num_train}"
-        evaluate_run(run_dir, "test", overrides={"/data": self.sections[photos]}, output=output)
+        found = evaluate_run(run_dir, "test", overrides={"/data": self.sections[photos]}, output=output)
+        print(
+            f"{self.num_train} photos: {photos} test photos: {run_dir.name}: CIDEr {found.scores['CIDEr']:.3f}",
+            flush=True,
+        )
         return output
 
 
@@ -195,8 +199,6 @@ def compare(bench: Bench) -> None:
         folders = {name: bench.evaluate(run_dir, photos) for name, run_dir in systems.items()}
         for first, second in pairs:
             found = compare_systems([folders[second], folders[first]], num_resamples=10_000)
-            for name, score in zip((second, first), found.scores["CIDEr"].values(), strict=True):
-                print(f"{heading}: {name}: CIDEr {score.value:.3f}", flush=True)
             [each] = found.differences
             interval = f"95 % interval {each.interval.low:+.3f} to {each.interval.high:+.3f}"
             print(f"{heading}: {first} minus {second}: {each.value:+.3f}, {interval}, p {each.p:.4f}", flush=True)

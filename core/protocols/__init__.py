@@ -83,7 +83,7 @@ from .parts import (
 )
 from .paths import InputFile, InputFolder, OutputPath, Weights, is_local_path
 from .published import Call, HubWeights, PublishedWeights, WeightsFile, fetch_weights
-from .results import CaptionedImage, CaptionedSplit, LoggedRun
+from .results import CaptionedImage, CaptionedSplit, LoggedRun, examples_table
 from .shapes import (
     Batch,
     Captioned,
@@ -197,6 +197,7 @@ __all__ = [
     "Weights",
     "WeightsFile",
     "changed_options",
+    "examples_table",
     "fetch_weights",
     "hookimpl",
     "image_transform",

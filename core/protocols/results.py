@@ -45,6 +45,12 @@ class CaptionedImage:
             return None
 
 
+def examples_table(examples: Sequence[CaptionedImage]) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns, and one row per image: id, best caption, and the references, one per line."""
+    rows = [[str(each.image_id), each.caption, "\n".join(each.references)] for each in examples]
+    return ["image_id", "caption", "references"], rows
+
+
 @dataclass(frozen=True)
 class CaptionedSplit:
     """The result of an evaluation: every image of a split with its captions, and the scores of the split.

@@ -7,11 +7,12 @@ import io
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from ....core.protocols import CaptionedImage, CaptionedSplit, LoggedRun, optional_library
+from ....core.protocols import CaptionedImage, CaptionedSplit, LoggedRun, examples_table, optional_library
 from . import MlflowConfig
 
 _ID_FILE = "id.txt"
@@ -35,10 +36,7 @@ class MlflowLogger:
         uri = f"sqlite:///{run.folder / 'mlflow.db'}" if is_local else self._config.tracking_uri
         self._client = self._mlflow.MlflowClient(tracking_uri=uri)
         file = run.folder / _ID_FILE
-        if run.is_resumed and file.is_file():
-            self._id = file.read_text(encoding="utf-8")
-            self._client.update_run(self._id, status="RUNNING")
-        else:
+        if not self._continues(file, run):
             artifacts = (run.folder / "artifacts").as_uri() if is_local else None
             self._id = self._client.create_run(self._experiment(artifacts), run_name=run.name).info.run_id
             file.write_text(self._id, encoding="utf-8")
@@ -49,10 +47,28 @@ class MlflowLogger:
 
     def _experiment(self, artifacts: str | None) -> str:
         """The id of the experiment. `artifacts` is the place of the artifacts of a new one."""
-        found = self._client.get_experiment_by_name(self._config.experiment)
-        if found is not None:
+        name = self._config.experiment
+        if (found := self._client.get_experiment_by_name(name)) is not None:
             return str(found.experiment_id)
-        return str(self._client.create_experiment(self._config.experiment, artifact_location=artifacts))
+        try:
+            return str(self._client.create_experiment(name, artifact_location=artifacts))
+        except self._mlflow.exceptions.MlflowException:  # another run may have made it meanwhile
+            if (found := self._client.get_experiment_by_name(name)) is None:
+                raise
+            return str(found.experiment_id)
+
+    def _continues(self, file: Path, run: LoggedRun) -> bool:
+        """Whether the server has the run whose id is in `file`; then its record goes on."""
+        if not run.is_resumed or not file.is_file():
+            return False
+        self._id = file.read_text(encoding="utf-8")
+        try:
+            self._client.update_run(self._id, status="RUNNING")
+        except self._mlflow.exceptions.MlflowException as err:
+            if err.error_code != "RESOURCE_DOES_NOT_EXIST":  # of another server, since `tracking_uri` was changed
+                raise
+            return False
+        return True
 
     def _log_parameters(self, spec: Mapping[str, object]) -> None:
         found = [self._entities.Param(name, text[:_MOST_LETTERS]) for name, text in _flat(spec, "")]
@@ -70,8 +86,7 @@ class MlflowLogger:
             if (jpeg := each.thumbnail()) is not None:
                 picture = Image.open(io.BytesIO(jpeg))
                 self._client.log_image(self._id, picture, key=f"{split}/example {number}", step=step)
-        rows = [[str(each.image_id), each.caption, "\n".join(each.references)] for each in examples]
-        text = _csv(["image_id", "caption", "references"], rows)
+        text = _csv(*examples_table(examples))
         self._client.log_text(self._id, text, f"{split}/examples-step-{step}.csv")
 
     def log_results(self, results: CaptionedSplit) -> None:

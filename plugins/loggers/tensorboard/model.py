@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ....core.protocols import CaptionedImage, CaptionedSplit, LoggedRun, optional_library
+from ....core.protocols import CaptionedImage, CaptionedSplit, LoggedRun, examples_table, optional_library
 from . import TensorBoardConfig
 
 _MOST_ROWS = 200  # the page of TensorBoard shows a table as a whole
@@ -49,8 +49,7 @@ class TensorBoardLogger:
             if (jpeg := each.thumbnail()) is not None:
                 pixels = np.asarray(Image.open(io.BytesIO(jpeg)))
                 writer.add_image(f"{split}/{each.image_id}", pixels, step, dataformats="HWC")
-        rows = [[each.image_id, each.caption, "\n".join(each.references)] for each in examples]
-        writer.add_text(f"{split}/examples", _markdown(["image", "caption", "references"], rows), step)
+        writer.add_text(f"{split}/examples", _markdown(*examples_table(examples)), step)
 
     def log_results(self, results: CaptionedSplit) -> None:
         columns, rows = results.table()

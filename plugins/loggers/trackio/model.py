@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from ....core.protocols import CaptionedImage, CaptionedSplit, LoggedRun, optional_library
+from ....core.protocols import CaptionedImage, CaptionedSplit, LoggedRun, examples_table, optional_library
 from . import TrackioConfig
 
 
@@ -45,8 +45,8 @@ class TrackioLogger:
             if (jpeg := each.thumbnail()) is not None:
                 picture = Image.open(io.BytesIO(jpeg))
                 pictures[f"{split}/example_{number}"] = self._trackio.Image(picture, caption=each.caption)
-        rows = [[str(each.image_id), each.caption, "\n".join(each.references)] for each in examples]
-        table = self._trackio.Table(columns=["image_id", "caption", "references"], data=rows)
+        columns, rows = examples_table(examples)
+        table = self._trackio.Table(columns=columns, data=rows)
         self._made.log({**pictures, f"{split}/examples": table}, step=step)
 
     def log_results(self, results: CaptionedSplit) -> None:

@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
-from ....core.protocols import CaptionedImage, CaptionedSplit, ComponentError, LoggedRun, optional_library
+from ....core.protocols import (
+    CaptionedImage,
+    CaptionedSplit,
+    ComponentError,
+    LoggedRun,
+    examples_table,
+    optional_library,
+)
 from . import WandbConfig
 
 _ID_FILE = "id.txt"
@@ -78,8 +85,8 @@ class WandbLogger:
             if (jpeg := each.thumbnail()) is not None:
                 caption = "\n".join([each.caption, *(f"- {text}" for text in each.references)])
                 pictures.append(self._wandb.Image(Image.open(io.BytesIO(jpeg)), caption=caption))
-        rows = [[str(each.image_id), each.caption, "\n".join(each.references)] for each in examples]
-        table = self._wandb.Table(columns=["image_id", "caption", "references"], data=rows)
+        columns, rows = examples_table(examples)
+        table = self._wandb.Table(columns=columns, data=rows)
         shown = {f"{split}/images": pictures} if pictures else {}
         self._made.log({**shown, f"{split}/examples": table, "step": step})
 
