@@ -35,7 +35,7 @@ from .arguments import AS_JSON, Columns, column_option, registry_of
     show_default=True,
     help="Resamples of the bootstrap; the randomisation has 10 times as many trials.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the resamples.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resamples.")
 @click.option(
     "--images",
     "num_images",

@@ -18,7 +18,8 @@ def require_comparable(first: Scored, other: Scored) -> None:
         *(i for i in other.ids if i not in first.candidates),
     ]:
         what = f"{other.name} has other images than {first.name}"
-        raise DataError(f"{what}; only one of them has {listed(list(map(repr, alone)), 5)}.", fix=_FIX)
+        fix = "Give all systems candidates for the same images." if first.is_rescored else _FIX
+        raise DataError(f"{what}; only one of them has {listed(list(map(repr, alone)), 5)}.", fix=fix)
     if first.is_rescored:
         return
     ours, theirs = first.signature["data"], other.signature["data"]

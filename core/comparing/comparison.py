@@ -179,7 +179,7 @@ class _Work:
     """Resamples all runs together, once, and computes each result from them."""
 
     def __init__(self, systems: Sequence[System], kept: Sequence[str], num_resamples: int, seed: int) -> None:
-        self.systems, self.first, self.kept = systems, systems[0], set(kept)
+        self.systems, self.first = systems, systems[0]
         self.num_trials, self.seed = TRIALS_PER_RESAMPLE * num_resamples, seed
         self.runs = list(chain.from_iterable(system.runs for system in systems))
         self.has_groups = len(self.runs) > len(systems)
@@ -251,13 +251,10 @@ class _Work:
         gains = self.signs[score] * (other - first)
         is_equal = np.isclose(first, other, rtol=0, atol=1e-12)
         counts = [int((gains[~is_equal] > 0).sum()), int(is_equal.sum()), int((gains[~is_equal] < 0).sum())]
+        gains[is_equal] = 0
         order = np.argsort(-gains, kind="stable")
-        changes = [
-            [self._change(system, place, first, other) for place in places if not is_equal[place]]
-            for places in (order[:num_images], order[::-1][:num_images])
-        ]
-        gained = [each for each, place in zip(changes[0], order, strict=False) if gains[place] > 0]
-        lost = [each for each, place in zip(changes[1], order[::-1], strict=False) if gains[place] < 0]
+        gained = [self._change(system, i, first, other) for i in order[:num_images] if gains[i] > 0]
+        lost = [self._change(system, i, first, other) for i in order[::-1][:num_images] if gains[i] < 0]
         return counts[0], counts[1], counts[2], gained, lost
 
     def _change(self, system: System, place: int, first: Array, other: Array) -> ImageChange:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,7 +114,7 @@ def read_systems(
 
 def _parsed(text: str) -> tuple[str, list[Path]]:
     """Returns the name and the paths of one argument. A path that exists is taken as it is."""
-    if Path(text).exists():
+    if os.path.exists(text):  # False for a text that is too long to be a path
         return Path(text).resolve().name, [Path(text)]
     name, sign, rest = text.partition("=")
     paths = [Path(each) for each in (rest if sign else text).split(",") if each]

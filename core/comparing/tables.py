@@ -9,7 +9,6 @@ from ..resampling import Interval
 from ..spec.settings import TrainSettings
 from .comparison import Comparison, Difference, ImageChange
 
-FORMATS = ("text", "markdown", "latex")
 _LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}"}
 _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 

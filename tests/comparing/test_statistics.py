@@ -153,6 +153,11 @@ def test_better_equal_and_worse_follow_the_direction_of_the_score() -> None:
     assert [each.image_id for each in lower.gained] == [3, 2]
 
 
+def test_an_image_that_changed_only_by_rounding_is_neither_gained_nor_lost() -> None:
+    found = difference_of(compared(system("a", [0.2, 0.5, 0.6]), system("b", [0.7, 0.5 + 1e-15, 0.3]), num_images=9))
+    assert ([each.image_id for each in found.gained], [each.image_id for each in found.lost]) == ([0], [2])
+
+
 def test_three_systems_are_compared_with_the_first_under_holms_correction() -> None:
     rng = np.random.default_rng(4)
     image = rng.normal(0, 1, size=60)
