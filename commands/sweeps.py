@@ -42,9 +42,11 @@ def sweep(
     """
     from ..core.sweeping import load_sweep, run_sweep, sweep_results
 
+    if is_table and dry_run:
+        raise click.UsageError("--table runs nothing: leave out --dry-run.")
     if is_table:
         folder = sweep_file if sweep_file.is_dir() else load_sweep(sweep_file).folder
-        _print_results(ctx, sweep_results(folder), as_json=as_json)
+        _print_results(sweep_results(folder), as_json=as_json)
         return
     loaded = load_sweep(sweep_file)
     if dry_run:
@@ -53,7 +55,7 @@ def sweep(
     results = run_sweep(
         loaded, jobs=jobs, device=device, skip=ctx.find_root().obj, tell=lambda text: click.echo(text, err=True)
     )
-    _print_results(ctx, results, as_json=as_json)
+    _print_results(results, as_json=as_json)
     ctx.exit(1 if results.count("failed") else 0)
 
 
@@ -75,7 +77,7 @@ def _print_trials(ctx: click.Context, sweep: Sweep, *, as_json: bool) -> None:
     click.echo(f"Folder: {sweep.folder}")
 
 
-def _print_results(ctx: click.Context, results: SweepResults, *, as_json: bool) -> None:
+def _print_results(results: SweepResults, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(results.to_json()))
         return
@@ -101,22 +103,17 @@ def _print_results(ctx: click.Context, results: SweepResults, *, as_json: bool) 
     if results.test:
         click.echo(f"Its scores on test: {', '.join(f'{name} {mean}' for name, mean in results.test.items())}")
     click.echo(f"Results: {results.folder / tables.FILES[0]}, and as .csv and .md")
-    _print_next_commands(ctx, results)
+    _print_next_commands(results)
 
 
-def _print_next_commands(ctx: click.Context, results: SweepResults) -> None:
-    """Prints the commands that go on with the two best settings, those of them that this capfw has."""
+def _print_next_commands(results: SweepResults) -> None:
+    """Prints the commands that go on with the two best settings."""
     best = [
         [str(trial.run_dir) for trial in setting.finished] for setting in results.settings if setting.rank in (1, 2)
     ]
-    root = ctx.find_root().command
-    known = root.commands if isinstance(root, click.Group) else {}
     if len(best) < 2:
         return
-    if (
-        "compare" in known
-    ):  # on val: the comparison on test is for the chosen setting, against a system of another origin
-        groups = (f"{name}={','.join(runs)}" for name, runs in zip(("first", "second"), best, strict=True))
-        click.echo(f"Compare the two best: {shlex.join(['capfw', 'compare', *groups, '--split', 'val'])}")
-    if "view" in known:
-        click.echo(f"Look at them: {shlex.join(['capfw', 'view', *(runs[0] for runs in best)])}")
+    # On val: the comparison on test is for the chosen setting, against a system of another origin.
+    groups = (f"{name}={','.join(runs)}" for name, runs in zip(("first", "second"), best, strict=True))
+    click.echo(f"Compare the two best: {shlex.join(['capfw', 'compare', *groups, '--split', 'val'])}")
+    click.echo(f"Look at them: {shlex.join(['capfw', 'view', *(runs[0] for runs in best)])}")

@@ -12,7 +12,7 @@ from ..spec import RunSpec, load_spec
 from ..spec.differences import differences
 from ..spec.provenance import ENVIRONMENT
 from .naming import distinct, short_places, trial_name
-from .records import SweepFolder, Trial, read_object, run_dir_of
+from .records import State, SweepFolder, Trial, read_object, run_dir_of
 from .settings import Setting
 from .sweep_spec import Sweep
 
@@ -34,6 +34,17 @@ class PlannedTrial:
             return None
         features = self.spec.features
         return json.dumps([self.spec.encoder.to_json(), features.dtype, str(features.store)], sort_keys=True)
+
+    @property
+    def gets_more_epochs(self) -> bool:
+        """Whether its run directory holds the same run with fewer epochs."""
+        begun = read_object(self.spec.run_dir / "spec.json")
+        return bool(begun) and begun["train"]["epochs"] < self.spec.train.epochs
+
+    def state(self, folder: SweepFolder) -> State:
+        """The state in the folder of the sweep. A finished run that gets more epochs is unfinished again."""
+        state = folder.state(self.trial)
+        return "unfinished" if state == "finished" and self.gets_more_epochs else state
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,9 @@ class Planner:
 
     def _spec(self, draft: _Draft) -> RunSpec:
         folder = self.sweep.folder
-        overrides: list[tuple[str, object]] = [(change.place, change.value) for change in draft.setting.changes]
+        # From the outside in: a value of a part must not undo one inside it.
+        changes = sorted(draft.setting.changes, key=lambda change: change.place.count("/"))
+        overrides: list[tuple[str, object]] = [(change.place, change.value) for change in changes]
         overrides += [] if draft.seed is None else [("/seed", draft.seed)]
         overrides.append(("/run_dir", str(run_dir_of(folder, draft.name))))
         spec = load_spec(self.base, registry=self.registry, overrides=overrides, base_dir=self.base_dir)
@@ -164,7 +177,7 @@ def _other_runs(planned: Sequence[PlannedTrial]) -> list[Problem]:
         if "features" not in begun:  # `capfw run` replaces the spec of a run that has no features yet
             continue
         places = differences(read_object(each.spec.run_dir / "spec.json"), each.spec.to_json())
-        if places and places != ["/train/epochs"]:
+        if places and not (places == ["/train/epochs"] and each.gets_more_epochs):
             found.append(f"{each.trial.name} ({listed(places, _MOST_NAMED)})")
     if not found:
         return []

@@ -148,7 +148,7 @@ class _Scheduler:
         if not new:
             return
         self.folder.write(self.source.record())
-        finished = [each for each in new if self.folder.state(each.trial) == "finished"]
+        finished = [each for each in new if each.state(self.folder) == "finished"]
         for planned in finished:
             self.folder.forget_failure(planned.trial)
             self._end(planned, is_finished=True)

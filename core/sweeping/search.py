@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from ..errors import MissingLibrary, Problem, RunError, SpecError
+from ..errors import MissingLibrary, Problem, RunError, SpecError, listed
 from ..options.problems import pointer
+from ..spec.differences import differences
 from ..spec.trained import BEST_FILE
 from .planning import PlannedTrial, Planner
 from .records import SweepFolder, SweepRecord, Trial, read_object
@@ -98,7 +99,12 @@ class TpeSearch:
         if study.user_attrs.get("space", space) != space:
             what, fix = "the folder of this sweep holds a search of another space.", "Choose another /folder."
             raise SpecError([Problem("/space", what, fix)], source=self.sweep.source)
+        base = self.first.to_json()
+        if places := differences(study.user_attrs.get("base", base), base):
+            what = f"the folder of this sweep holds a search from another base spec: {listed(places, 3)}."
+            raise SpecError([Problem("/base", what, "Choose another /folder.")], source=self.sweep.source)
         study.set_user_attr("space", space)
+        study.set_user_attr("base", base)
         # A call that continues must not draw the first settings again, so its seed depends on their number.
         seed = self.sweep.search_seed + len(study.get_trials(deepcopy=False))
         study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)

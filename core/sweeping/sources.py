@@ -75,4 +75,4 @@ def plan_sweep(sweep: Sweep, *, skip: Sequence[str] = ()) -> list[tuple[Trial, S
     """
     source, folder = source_of(sweep, Registry.discover(skip=skip)), SweepFolder(sweep.folder)
     planned = source.planned if isinstance(source, AllTrials) else []
-    return [(each.trial, folder.state(each.trial)) for each in planned]
+    return [(each.trial, each.state(folder)) for each in planned]

@@ -149,7 +149,7 @@ def load_sweep(source: Path | str | Mapping[str, object]) -> Sweep:
     """Reads a sweep from a file or from JSON values.
 
     Its paths are relative to the folder of the file, or to the working directory for JSON values. The specs of the trials
-    are checked later, by `plan_trials`. Raises `SpecError` with every problem, each at its JSON pointer.
+    are checked later, by `plan_sweep` and `run_sweep`. Raises `SpecError` with every problem, each at its JSON pointer.
     """
     name, raw, folder, problems = read_document(source, "sweep")
     sweep = None

@@ -19,7 +19,7 @@ from capfw.core.sweeping.records import SweepFolder
 from capfw.core.sweeping.search import TpeSearch
 from capfw.core.sweeping.sources import source_of
 
-from .conftest import write_run
+from .conftest import BASE, write_run
 
 optuna = pytest.importorskip("optuna", reason="needs the extra capfw[optuna]")
 Write = Callable[..., Path]
@@ -112,6 +112,15 @@ def test_another_space_in_the_folder_is_refused(write: Write) -> None:
         opened(write(space={"/train/lr": {"low": 1e-6, "high": 0.5, "log": True}}, search="tpe", num=4))
     [problem] = caught.value.problems
     assert (problem.pointer, problem.fix) == ("/space", "Choose another /folder.")
+
+
+def test_another_base_spec_in_the_folder_is_refused(write: Write) -> None:
+    opened(write(space=RATES, search="tpe", num=4))
+    with pytest.raises(SpecError) as caught:
+        opened(write(base=BASE | {"decoder": {**BASE["decoder"], "width": 32}}, space=RATES, search="tpe", num=4))
+    [problem] = caught.value.problems
+    assert (problem.pointer, problem.fix) == ("/base", "Choose another /folder.")
+    assert "/decoder/width" in problem.message
 
 
 def test_both_ends_of_the_space_are_checked_before_a_run(write: Write) -> None:

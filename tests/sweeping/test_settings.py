@@ -17,12 +17,14 @@ from capfw.core.registry import Registry
 from capfw.core.sweeping import load_sweep, plan_sweep
 from capfw.core.sweeping.naming import distinct, trial_name
 from capfw.core.sweeping.schema import sweep_schema
+from capfw.core.sweeping.sources import AllTrials, source_of
 
 from .conftest import BASE
 
 Write = Callable[..., Path]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "sweeps" / "quickstart.json"
 LINEAR, MLP = {"name": "linear"}, {"name": "mlp"}
+NINE_EPOCHS = BASE | {"train": {**BASE["train"], "epochs": 9}}
 POOLED = BASE | {"encoder": {**BASE["encoder"], "features": "pooled"}, "mapper": MLP}
 
 
@@ -224,7 +226,7 @@ def test_dry_run_prints_the_trials_and_starts_none(write: Write, capfw: Callable
 
 
 def test_runs_of_other_specs_in_the_folder_are_an_error_before_a_run(write: Write, tmp_path: Path) -> None:
-    file = write(grid={"/train/lr": [0.1, 0.2]})
+    file = write(base=NINE_EPOCHS, grid={"/train/lr": [0.1, 0.2]})
     run_dir = tmp_path / "out/runs/lr-0.2"
     overrides = {"/train/lr": 0.2, "/run_dir": str(run_dir)}
     run_dir.mkdir(parents=True)
@@ -238,9 +240,31 @@ def test_runs_of_other_specs_in_the_folder_are_an_error_before_a_run(write: Writ
     found = problems(file)["/folder"]
     assert found.message.endswith("with other specs: lr-0.2 (/decoder/width, /train/batch_size).")
     assert found.fix == "Choose another folder, or delete these runs."
-    for same in ({}, {"/features/num_workers": 1}, {"/train/epochs": 9}):  # the last one: the run gets more epochs
+    for same in ({}, {"/features/num_workers": 1}, {"/train/epochs": 8}):  # the last one: the run gets more epochs
         begun_with(**same)
         assert names(file) == ["lr-0.1", "lr-0.2"]
+    begun_with(**{"/train/epochs": 10})
+    assert problems(file)["/folder"].message.endswith("with other specs: lr-0.2 (/train/epochs).")
+
+
+def test_a_finished_trial_that_gets_more_epochs_is_unfinished_again(write: Write, tmp_path: Path) -> None:
+    file = write(base=NINE_EPOCHS, grid={"/train/lr": [0.2]})
+    run_dir = tmp_path / "out/runs/lr-0.2"
+    run_dir.mkdir(parents=True)
+    facts = {"format": 2, "features": {}, "is_trained": True, "finished_at": "today", "data": {"val": {}}}
+    (run_dir / "environment.json").write_text(json.dumps(facts))
+    for epochs, expected in ((8, "unfinished"), (9, "finished")):
+        overrides = {"/train/lr": 0.2, "/run_dir": str(run_dir), "/train/epochs": epochs}
+        spec = load_spec(tmp_path / "base.json", overrides=overrides)
+        (run_dir / "spec.json").write_text(json.dumps(spec.to_json()))
+        assert [state for _, state in plan_sweep(load_sweep(file))] == [expected]
+
+
+def test_a_value_inside_a_part_stays_when_the_part_comes_later(write: Write) -> None:
+    file = write(base=POOLED, grid={"/mapper/prefix_length": [7], "/mapper": [LINEAR, MLP]})
+    planned = source_of(load_sweep(file), Registry.discover())
+    assert isinstance(planned, AllTrials)
+    assert [each.spec.mapper.to_json()["prefix_length"] for each in planned.planned] == [7, 7]
 
 
 def test_the_json_schema_agrees_with_the_example_and_finds_mistakes() -> None:
