@@ -55,7 +55,8 @@ def heat_maps(captioner: Captioner, source: Source, caption: str) -> HeatMaps:
         fix = "Use an encoder with patch tokens (/encoder/features)."
         raise RequestError("the features of this encoder are no grid of patches.", where="/encoder", fix=fix)
     if box is None:
-        raise RequestError("this encoder does not report the part of a photo that it sees.", where="/encoder")
+        fix = "Pass keeps=... to image_transform in the encoder."
+        raise RequestError("this encoder does not report the part of a photo that it sees.", where="/encoder", fix=fix)
     [ids] = captioner.model.as_decoder.tokenize([caption])
     heat = _heat(captioner, source, ids)[:, shape.num_extra_tokens :]  # (T, rows * columns)
     texts = token_texts(captioner.model, [ids])[0]
@@ -80,7 +81,7 @@ def _heat(captioner: Captioner, source: Source, ids: Sequence[int]) -> Tensor:
     with torch.enable_grad():
         log_probs = model.log_probs(Prefix(model.as_mapper(rows), text), tokens)  # (T, T)
         [gradient] = torch.autograd.grad(log_probs.diagonal().sum(), rows)
-    return (gradient * rows).detach().sum(-1).float().cpu()
+    return (gradient * rows).detach().sum(-1).float().nan_to_num().cpu()
 
 
 def _by_word(texts: Sequence[str], heat: Tensor) -> list[tuple[str, list[float]]]:
@@ -89,7 +90,7 @@ def _by_word(texts: Sequence[str], heat: Tensor) -> list[tuple[str, list[float]]
     for place, (text, values) in enumerate(zip(texts, heat, strict=True)):
         if not text and place == len(texts) - 1:
             continue
-        if words and text[:1].strip():
+        if words and not text[:1].isspace():  # "" is a part of a letter
             words[-1] = words[-1][0] + text, words[-1][1] + values
         else:
             words.append((text, values))

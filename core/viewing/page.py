@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from functools import cache
 from graphlib import TopologicalSorter
 from importlib.resources import files
@@ -17,8 +16,8 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", r
 _PARTS = files(__package__) / "page"
 
 
-def page_html(inline: Mapping[str, object] | None = None) -> str:
-    """The page. It finds its data in `inline`, or else in scripts `data/NAME.js` beside it.
+def page_html() -> str:
+    """The page. It finds its data in scripts `data/NAME.js` beside it.
 
     Its policy lets it run only its own script, and load scripts and pictures only from its own folder.
     """
@@ -27,11 +26,7 @@ def page_html(inline: Mapping[str, object] | None = None) -> str:
         f"default-src 'none'; script-src 'self' {_hash(script)}; style-src {_hash(style)}; img-src 'self' data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    data = "".join(
-        f'<script type="application/json" data-name="{name}">{as_json(value)}</script>\n'
-        for name, value in (inline or {}).items()
-    )
-    parts = {"policy": policy, "style": style, "script": script, "data": data}
+    parts = {"policy": policy, "style": style, "script": script}
     return Template(_read("index.html")).substitute(parts)
 
 
@@ -46,7 +41,7 @@ def palette() -> str:
 
 
 def as_json(value: object) -> str:
-    """JSON that may stand inside a script element. Infinite numbers and NaN become null."""
+    """JSON that may stand inside a script element. Raises `ValueError` for NaN and infinite numbers."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 

@@ -5,15 +5,13 @@ const waiting = new Map();
 
 globalThis.capfwData = (name, value) => waiting.get(name)?.(value);
 
-/** The data `name`: it is in the page, or in `data/NAME.js`, which is loaded once, or `again`. */
+/** The data `name` in `data/NAME.js`, which is loaded once, or `again`. */
 export function load(name, { again = false } = {}) {
   if (again || !requested.has(name)) requested.set(name, request(name, again));
   return requested.get(name);
 }
 
 function request(name, again) {
-  const inPage = document.querySelector(`script[data-name="${name}"]`);
-  if (inPage) return Promise.resolve(JSON.parse(inPage.textContent));
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");
     waiting.set(name, resolve);
@@ -28,7 +26,7 @@ function request(name, again) {
 export const meta = {};
 
 /** One entry per image, in the order of the data set. `systems[s]` has the columns of system s. */
-export const images = { id: [], file: [], references: [], picture: [], systems: [] };
+export const images = { id: [], file: [], references: [], systems: [] };
 
 const places = new Map();
 
@@ -49,7 +47,6 @@ export async function loadAll(progress) {
 
 function append(rows) {
   for (const name of ["id", "file", "references"]) for (const value of rows[name]) images[name].push(value);
-  for (const value of rows.picture ?? []) images.picture.push(value);
   rows.systems.forEach((columns, s) => {
     const system = images.systems[s];
     for (const name of ["caption", "log_prob"]) for (const value of columns[name]) system[name].push(value);
@@ -67,7 +64,6 @@ export function placeOf(id) {
 
 /** The address of a picture: small for the grid, large for the detail view; null where there is none. */
 export function pictureOf(index, isLarge = false) {
-  if (images.picture.length) return images.picture[index];
   const address = (isLarge && meta.photo) || meta.picture;
   if (!address) return null;
   return address.replace("{shard}", Math.floor(index / meta.shard_size)).replace("{index}", index);
