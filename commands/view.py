@@ -130,11 +130,20 @@ def _view_files(
     split: str | None,
     chosen: str | None,
 ) -> Collection:
-    from ..core.scoring import choose_metrics
+    from ..core.protocols import MetricConfig, narrowed
+    from ..core.scoring import choose_parts
     from ..core.viewing.result_files import view_files
 
-    metrics = choose_metrics(registry, chosen) if references is not None else []
-    return view_files(candidates, references, images, registry=registry, split=split, metrics=metrics)
+    parts = choose_parts(registry, chosen) if references is not None else []
+    return view_files(
+        candidates,
+        references,
+        images,
+        registry=registry,
+        split=split,
+        metrics=[part.build() for part in parts],
+        lower_is_better=[name for part in parts for name in narrowed(part.config, MetricConfig).lower_is_better()],
+    )
 
 
 def _heat(run_dirs: Sequence[Path], registry: Registry) -> HeatOf | None:

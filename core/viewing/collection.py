@@ -79,6 +79,7 @@ class System:
     has_patches: bool = False
     status: str = ""
     is_live: bool = False
+    lower_is_better: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def meta_of(
         "shard_size": SHARD,
         "scores": collection.score_names,
         "main_score": collection.main_score,
+        "lower_is_better": sorted({name for system in collection.systems for name in system.lower_is_better}),
         "has_extra": has_extra(collection),
         "picture": picture if any(image.source for image in collection.images) else None,
         "photo": photo,

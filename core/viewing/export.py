@@ -32,6 +32,7 @@ def export(
     the heat maps of the images `heat_ids` (["all"]: of every image). The folder is whole or absent.
     Raises `RequestError`.
     """
+    folder = folder.absolute()  # "." has no name of its own
     require_new(folder)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ..captions import CaptionFile, matched, read_captions
@@ -24,12 +26,13 @@ def view_files(
     registry: Registry | None = None,
     split: str | None = None,
     metrics: Sequence[Metric] = (),
+    lower_is_better: Sequence[str] = (),
 ) -> Collection:
     """The captions of one to four files, over the images of the references, or of the files themselves.
 
     `read_captions` says which formats it reads; `split` keeps one split of the references. `metrics` score every file
-    whose images have references. `images` is the folder of the photos. Images without a candidate or without references
-    are shown, and counted in a notice. Raises `CapfwError`.
+    whose images have references; less is better in their scores `lower_is_better`. `images` is the folder of the photos.
+    Images without a candidate or without references are shown, and counted in a notice. Raises `CapfwError`.
     """
     require_few(len(candidates), "files")
     if images is not None and not images.is_dir():
@@ -47,7 +50,7 @@ def view_files(
         names = {**{i: entry.file_name for i, entry in found.images.items() if entry.file_name}, **names}
         scored = _scores(given, known, captions, metrics)
         notices += [f"{name}: {text}" for text in (scored.notices if scored else ())]
-        systems.append(_system(name, path, captions, scored))
+        systems.append(replace(_system(name, path, captions, scored), lower_is_better=lower_is_better))
     ids = dict.fromkeys([*(known.images if known else ()), *(i for system in systems for i in system.candidates)])
     photos = _Photos(images) if images else None
     references_of = known.every() if known else {}
@@ -71,7 +74,7 @@ def _stored(file: CaptionFile) -> dict[ImageId, Candidate]:
         return plain
     is_results = isinstance(content, list) and all(isinstance(entry, dict) and "log_prob" in entry for entry in content)
     rich = candidates_of(content, file.path) if is_results else {}
-    return rich if rich.keys() == plain.keys() else plain
+    return rich if len(content) == len(plain) and rich.keys() == plain.keys() else plain
 
 
 def _scores(
@@ -113,7 +116,9 @@ class _Photos:
                 pass
         if self._by_stem is None:
             files = [path for path in sorted(self._folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-            self._by_stem = {_number(path.stem.rpartition("_")[2]): path for path in files}
+            numbers = [_number(path.stem.rpartition("_")[2]) for path in files]
+            count = Counter(numbers)  # a number of several photos names none
+            self._by_stem = {number: path for number, path in zip(numbers, files, strict=True) if count[number] == 1}
             self._by_stem |= {path.stem: path for path in files}
         return self._by_stem.get(str(image_id))
 

@@ -38,6 +38,7 @@ def view_runs(
     for run_dir in run_dirs:
         _require_run(run_dir)
     split = _chosen_split(run_dirs, split)
+    version = results_version(run_dirs, split)  # before anything is read: a later change is then seen
     systems, notices = systems_of(run_dirs, split), _incomparable(run_dirs, split)
     images: Sequence[ViewedImage] = ()
     main_score = None
@@ -62,7 +63,7 @@ def view_runs(
         systems,
         main_score if main_score in names else next(iter(names), None),
         notices,
-        results_version(run_dirs, split),
+        version,
     )
 
 
@@ -181,6 +182,7 @@ def _system(run_dir: Path, name: str, split: str | None) -> System:
         num_tokens > 1 and (run_dir / BEST_FILE).is_file(),
         history.position if is_live else "",
         is_live,
+        record.get("lower_is_better", ()),
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote
 
 from ..errors import RequestError
 from .collection import Collection, System
@@ -73,7 +74,8 @@ class Viewer:
     def _data(self, kind: str, number: str | None) -> Mapping[str, object] | None:
         if kind == "meta":
             self._read_again()
-            picture, photo = (f"{name}/{{shard}}/{{index}}.webp" for name in ("pictures", "photos"))
+            version = quote(self.collection.version)  # other results may have another image at the same place
+            picture, photo = (f"{name}/{{shard}}/{{index}}.webp?{version}" for name in ("pictures", "photos"))
             return meta_of(self.collection, picture=picture, photo=photo, heat=self._heat is not None)
         if kind == "live":
             self._read_again()
@@ -130,7 +132,8 @@ class Server(ThreadingHTTPServer):
     @property
     def hosts(self) -> tuple[str, ...]:
         """The Host headers that are answered."""
-        return f"{HOST}:{self.server_port}", f"localhost:{self.server_port}"
+        end = "" if self.server_port == 80 else f":{self.server_port}"  # browsers leave the usual port out
+        return f"{HOST}{end}", f"localhost{end}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Leaves out the traceback of a reader who has gone; a picture that nobody waits for is no error."""

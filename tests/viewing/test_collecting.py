@@ -125,6 +125,35 @@ def test_tables_of_captions_are_matched_by_file_name(files: Path) -> None:
     assert list(candidates[0].others) == [("another", None)]
 
 
+def test_the_first_of_several_captions_is_shown_as_it_is_scored(tmp_path: Path) -> None:
+    entries = [{"image_id": 1, "caption": text, "log_prob": -1.0} for text in ("best", "second")]
+    (tmp_path / "made.json").write_text(json.dumps(entries))
+    [system] = view_files([tmp_path / "made.json"]).systems
+    assert (system.candidates[1].text, [text for text, _ in system.candidates[1].others]) == ("best", ["second"])
+
+
+def test_a_number_in_two_file_names_finds_no_photo(tmp_path: Path) -> None:
+    for name in ("cat_1.png", "dog_1.png", "dog_2.png"):
+        (tmp_path / name).write_bytes(picture("red"))
+    (tmp_path / "made.json").write_text(json.dumps([{"image_id": i, "caption": "a dog"} for i in (1, 2)]))
+    found = view_files([tmp_path / "made.json"], None, tmp_path)
+    assert [image.source is None for image in found.images] == [True, False]
+    assert found.notices == [f"1 of 2 images have no photo in {tmp_path}."]
+
+
+def test_the_page_knows_of_which_scores_less_is_better(
+    two_runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(two_runs[0], copied)
+    record = json.loads((copied / "scores/test.json").read_text())
+    (copied / "scores/test.json").write_text(json.dumps(record | {"lower_is_better": ["CIDEr"]}))
+    (tmp_path / "page").mkdir()
+    monkeypatch.chdir(tmp_path / "page")
+    assert invoke("view", copied, "--output", ".").exit_code == 0
+    assert data(tmp_path / "page", "meta")["lower_is_better"] == ["CIDEr"]
+
+
 def test_result_files_without_references_are_shown_without_scores(files: Path) -> None:
     collection = view_files([files / "a.json"])
     assert len(collection.images) == 4

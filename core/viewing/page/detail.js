@@ -1,7 +1,7 @@
 /** The detail view: the photo large, the candidates with their words and alternatives, every score, the references. */
 import { el, number, signed } from "./dom.js";
 import { extraOf, hasHeat, heatOf, images, meta, pictureOf, placeOf } from "./data.js";
-import { pair, shown } from "./quantities.js";
+import { pair, shown, tone } from "./quantities.js";
 import { change, state } from "./state.js";
 import { captionText, shortened } from "./words.js";
 import { heatButtons } from "./heat.js";
@@ -121,7 +121,7 @@ function scoreTable(index) {
     const values = systems.map((s) => images.systems[s].scores[name]?.[index] ?? null);
     const [a, b] = difference ? difference.map((s) => images.systems[s].scores[name]?.[index] ?? null) : [null, null];
     const change = a === null || b === null ? null : a - b;
-    const cell = difference ? el("td", { class: change > 0 ? "up" : change < 0 ? "down" : "" }, change === null ? "–" : signed(change)) : null;
+    const cell = difference ? el("td", { class: tone(name, change) }, change === null ? "–" : signed(change)) : null;
     return el("tr", null, el("th", { scope: "row" }, name), values.map((value) => el("td", null, number(value))), cell);
   });
   const heads = systems.map((s) => el("th", { scope: "col", style: { "--system": `var(--system-${s})` } }, el("span", { class: "dot" }), meta.systems[s].name));

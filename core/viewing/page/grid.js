@@ -1,7 +1,7 @@
 /** The cards of the chosen images. Only those near the window exist: 50,000 images cost as much as 50. */
 import { el, number, signed } from "./dom.js";
 import { extraOf, images, meta, pictureOf } from "./data.js";
-import { mainScore, pair, shown, valuesOf } from "./quantities.js";
+import { mainScore, pair, shown, tone, valuesOf } from "./quantities.js";
 import { change, state } from "./state.js";
 import { captionText, shortened } from "./words.js";
 
@@ -170,7 +170,7 @@ function footer(index) {
     { class: "card-footer" },
     el("span", { class: "id" }, shortened(String(images.id[index]), 60)),
     difference && !Number.isNaN(value)
-      ? el("span", { class: `change ${value > 0 ? "up" : value < 0 ? "down" : ""}`, title: `difference of ${mainScore()}` }, signed(value))
+      ? el("span", { class: `change ${tone(mainScore(), value)}`, title: `difference of ${mainScore()}` }, signed(value))
       : null,
   );
 }

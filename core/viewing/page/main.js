@@ -182,6 +182,7 @@ function follow() {
       next = await load("live", { again: true });
     } catch {
       byId("status").textContent = "The server does not answer.";
+      setTimeout(again, 3000);
       return;
     }
     if (next.version !== meta.version) {

@@ -31,6 +31,12 @@ export function mainScore() {
   return meta.scores.includes(state.score) ? state.score : (meta.main_score ?? null);
 }
 
+/** "up" where a difference of a score is better for the first system, "down" where it is worse. */
+export function tone(score, difference) {
+  const gain = meta.lower_is_better.includes(score) ? -difference : difference;
+  return gain > 0 ? "up" : gain < 0 ? "down" : "";
+}
+
 /** A quantity `{ key, label, system }` for each number that an image has. `system` is null for a difference. */
 export function quantities(scores = meta.scores) {
   const named = (s, label) => (meta.systems.length > 1 ? `${label}, ${meta.systems[s].name}` : label);

@@ -1,7 +1,7 @@
 /** The tables: the scores of the split, and the settings in which the systems differ. */
 import { count, el, number, signed } from "./dom.js";
 import { meta } from "./data.js";
-import { pair, shown } from "./quantities.js";
+import { pair, shown, tone } from "./quantities.js";
 
 function heads(first, extra = []) {
   const names = shown().map((s) => el("th", { scope: "col", style: { "--system": `var(--system-${s})` } }, el("span", { class: "dot" }), meta.systems[s].name));
@@ -16,7 +16,7 @@ export function scores() {
   const rows = names.map((name) => {
     const [a, b] = both ? both.map((s) => meta.systems[s].scores[name]) : [];
     const difference = a === undefined || b === undefined ? null : a - b;
-    const last = both ? el("td", { class: difference > 0 ? "up" : difference < 0 ? "down" : "" }, difference === null ? "–" : signed(difference)) : null;
+    const last = both ? el("td", { class: tone(name, difference) }, difference === null ? "–" : signed(difference)) : null;
     return el("tr", null, el("th", { scope: "row" }, name), systems.map((s) => el("td", null, number(meta.systems[s].scores[name], 4))), last);
   });
   const facts = [...new Set(systems.flatMap((s) => Object.keys(meta.systems[s].facts)))].map((name) =>
